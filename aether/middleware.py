@@ -1,0 +1,90 @@
+"""What the project adds to Django's own middleware; each runs without a thread hop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
+from asgiref.sync import markcoroutinefunction
+from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
+from csp.middleware import CSPMiddleware, PolicyParts
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+Handler = Callable[[HttpRequest], Any]
+
+
+@sync_and_async_middleware
+def no_store(get_response: Handler) -> Handler:
+    """Tells browsers and proxies to keep nothing of a page that does not say otherwise itself."""
+
+    def stamped(response: HttpResponseBase) -> HttpResponseBase:
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    if iscoroutinefunction(get_response):
+
+        async def later(request: HttpRequest) -> HttpResponseBase:
+            return stamped(await get_response(request))
+
+        return later
+
+    def now(request: HttpRequest) -> HttpResponseBase:
+        return stamped(get_response(request))
+
+    return now
+
+
+class ContentSecurityPolicy(CSPMiddleware):
+    """The strict policy everywhere; under /admin/ with what Unfold's pages need (Alpine evaluates expressions, the
+    theme's colours are an inline style)."""
+
+    def get_policy_parts(self, request: HttpRequest, response: Any, report_only: bool = False) -> PolicyParts:
+        parts = super().get_policy_parts(request, response, report_only)
+        if request.path_info.startswith("/admin/"):
+            parts.update = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE], **(parts.update or {})}
+        return parts
+
+
+class StaticFiles(WhiteNoiseMiddleware):
+    """WhiteNoise, in the event loop where the chain is asynchronous: as a synchronous middleware it would hold a thread
+    for every request behind it, and keep a client's departure from them."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Handler) -> None:
+        super().__init__(get_response)
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        found = self.files.get(request.path_info) if not self.autorefresh else self.find_file(request.path_info)
+        if found is None:
+            response: HttpResponseBase | Awaitable[HttpResponseBase] = self.get_response(request)
+            return response
+        served = self.serve(found, request)
+        return ready(served) if self.is_async else served
+
+    @staticmethod
+    def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
+        """The file as a whole: they are small, and a streamed one would be read by a thread."""
+        answer = static_file.get_response(request.method, request.META)
+        content = b""
+        if answer.file is not None:
+            with answer.file as opened:
+                content = opened.read()
+        response = HttpResponse(content, status=int(answer.status))
+        del response["Content-Type"]
+        for name, value in answer.headers:
+            response[name] = value
+        return response
+
+
+async def ready(response: HttpResponse) -> HttpResponse:
+    """`response`, for a caller that awaits."""
+    return response

@@ -1,0 +1,10 @@
+"""Django's routes; the relay's own paths are in relay/routes.py."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, path
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,66 @@
+"""What every test may ask for, and what is left out where a program is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django.fixtures import SettingsWrapper
+
+from tests import servers
+
+NEEDS: dict[str, tuple[Callable[[], object], str]] = {
+    "postgres": (servers.postgres_binaries, "postgresql"),
+    "redis": (servers.redis_binary, "redis-server"),
+    "browser": (servers.chromium_binary, "chromium"),
+}
+"""Fixture or marker -> what tells whether its program is here, and the program's Debian package."""
+
+left_out = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture(autouse=True)
+def data_dir(settings: SettingsWrapper, tmp_path: Path) -> Path:
+    """An own AETHER_DATA_DIR for each test."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    settings.AETHER_DATA_DIR = folder
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a real PostgreSQL."""
+    with servers.postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """The address of a real Redis."""
+    with servers.redis() as url:
+        yield url
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what cannot run here, and remembers it for the summary."""
+    absent = {name: package for name, (here, package) in NEEDS.items() if not here()}
+    counts: dict[str, int] = {}
+    kept, dropped = [], []
+    for item in items:
+        wanted = {*getattr(item, "fixturenames", ()), *(marker.name for marker in item.iter_markers())}
+        missing = [package for name, package in absent.items() if name in wanted]
+        (dropped if missing else kept).append(item)
+        for package in missing:
+            counts[package] = counts.get(package, 0) + 1
+    config.stash[left_out] = counts
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says plainly what was left out."""
+    for package, number in config.stash.get(left_out, {}).items():
+        terminalreporter.write_line(f"left out: {number} tests that need {package} (Debian: apt-get install {package})")
