@@ -1,0 +1,474 @@
+"""The supply side: vendors, their endpoints and keys, the models they serve and what those cost."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from decimal import Decimal
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from changes.models import Versioned
+from providers import secrets
+from providers.checks import (
+    check_base_url,
+    check_capabilities,
+    check_fees,
+    check_formats,
+    check_headers,
+    check_proxy,
+    check_quirks,
+    check_tier_factors,
+    check_tiers,
+)
+from usage.money import MoneyField
+from usage.pricing import Price
+
+MODEL_NAME = RegexValidator(
+    re.compile(r"^(?!.*(\.\.|//))[\w.:@\-/]{1,200}\Z", re.ASCII),
+    _("A model's name is 1 to 200 letters, digits or any of . : @ - / _ without “..” or “//”."),
+)
+
+
+class Format(models.TextChoices):
+    OPENAI_CHAT = "openai_chat", "OpenAI Chat"
+    OPENAI_RESPONSES = "openai_responses", "OpenAI Responses"
+    ANTHROPIC = "anthropic", "Anthropic Messages"
+    GEMINI = "gemini", "Gemini"
+
+
+class Provider(Versioned):
+    """A vendor."""
+
+    class Billing(models.TextChoices):
+        METERED = "metered", _("metered")
+        FREE = "free", _("free")
+
+    name = models.CharField(_("name"), max_length=120, unique=True)
+    is_active = models.BooleanField(_("active"), default=True, help_text=_("While off, no request goes there."))
+    priority = models.IntegerField(
+        _("priority"), default=100, help_text=_("Lower goes first; equal ones share by weight.")
+    )
+    billing = models.CharField(
+        _("billing"),
+        max_length=10,
+        choices=Billing.choices,
+        default=Billing.METERED,
+        help_text=_("Free: own cost is counted as 0; consumers are billed the list price all the same."),
+    )
+    website = models.URLField(_("website"), blank=True, assume_scheme="https")
+    note = models.TextField(_("note"), blank=True)
+    # No form, list or API shows these before the work that enforces them.
+    monthly_quota = MoneyField(_("monthly quota"), null=True, blank=True)
+    concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    LIMITS = ("monthly_quota", "concurrency_limit")
+
+    class Meta:
+        verbose_name = _("provider")
+        verbose_name_plural = _("providers")
+        ordering = ("priority", "name")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Endpoint(Versioned):
+    """One base URL of a provider, speaking one format."""
+
+    class CredentialStyle(models.TextChoices):
+        DEFAULT = "", _("the format's own")
+        BEARER = "bearer", _("Authorization: Bearer")
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="endpoints", verbose_name=_("provider"))
+    format = models.CharField(_("format"), max_length=20, choices=Format.choices)
+    base_url = models.CharField(
+        _("base URL"),
+        max_length=500,
+        validators=[check_base_url],
+        help_text=_("What the vendor's own SDK takes, such as https://api.openai.com/v1."),
+    )
+    is_active = models.BooleanField(_("active"), default=True)
+    allow_private = models.BooleanField(
+        _("private addresses allowed"),
+        default=False,
+        help_text=_("Lets this endpoint live on this machine or in your own network. Superusers only."),
+    )
+    credential_style = models.CharField(
+        _("credential"), max_length=10, choices=CredentialStyle.choices, default=CredentialStyle.DEFAULT, blank=True,
+        help_text=_("How the key is sent. Choose Bearer for vendors that want it although they speak this format."),
+    )  # fmt: skip
+    headers = models.JSONField(
+        _("extra headers"),
+        default=dict,
+        blank=True,
+        validators=[check_headers],
+        help_text=_('Sent with every request, such as {"x-team": "blue"}. They win over the client\'s own.'),
+    )
+    proxy = models.CharField(
+        _("proxy"), max_length=500, blank=True, validators=[check_proxy], help_text=_("http://host:port, if any.")
+    )
+    quirks = models.JSONField(
+        _("quirks"),
+        default=list,
+        blank=True,
+        validators=[check_quirks],
+        help_text=_("Named small deviations of this vendor, such as no_include_usage."),
+    )
+    connect_timeout = models.FloatField(
+        _("connect timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+    )
+    first_byte_timeout = models.FloatField(
+        _("first byte timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+    )
+    first_event_timeout = models.FloatField(
+        _("first event timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+    )
+    idle_timeout = models.FloatField(
+        _("idle timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+    )
+    total_timeout = models.FloatField(
+        _("total timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+    )
+    concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    LIMITS = ("concurrency_limit",)
+
+    class Meta:
+        verbose_name = _("endpoint")
+        verbose_name_plural = _("endpoints")
+        ordering = ("provider__name", "format")
+        permissions = (("set_base_url", _("Can set where an endpoint and its proxy lie")),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("provider", "format"),
+                name="endpoint_format",
+                violation_error_message=_(
+                    "This provider has an endpoint of that format already: edit it, or add a second provider."
+                ),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider} · {self.get_format_display()}"
+
+
+class Key(Versioned):
+    """Our secret at a provider, encrypted at rest under a ring of keys; never shown again."""
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="keys", verbose_name=_("provider"))
+    name = models.CharField(_("name"), max_length=120)
+    seal_id = models.UUIDField(default=uuid.uuid4, editable=False, unique=True)
+    """Bound into the ciphertext, so that two rows cannot swap theirs; known before the row has a primary key."""
+    sealed = models.TextField(_("encrypted secret"), editable=False)
+    secret_digest = models.CharField(_("digest"), max_length=64, editable=False)
+    hint = models.CharField(_("hint"), max_length=8, editable=False)
+    is_active = models.BooleanField(_("active"), default=True, help_text=_("While off, this key is not used."))
+    priority = models.IntegerField(_("priority"), default=100, help_text=_("Lower goes first."))
+    weight = models.PositiveIntegerField(
+        _("weight"), default=1, validators=[MinValueValidator(1)], help_text=_("Share among keys of equal priority.")
+    )
+    cost_multiplier = MoneyField(
+        _("cost multiplier"),
+        default=Decimal(1),
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Own cost is list cost times this: 0.8 for a contract with 20 percent off."),
+    )
+    formats = models.JSONField(
+        _("formats"),
+        default=list,
+        blank=True,
+        validators=[check_formats],
+        help_text=_("Endpoints of the provider on which this key is used. Empty: all."),
+    )
+    allowed_models = models.JSONField(
+        _("allowed models"), default=list, blank=True, help_text=_("Empty: every model of the provider.")
+    )
+    capabilities = models.JSONField(_("capabilities"), default=list, blank=True, validators=[check_capabilities])
+    exclusive = models.BooleanField(_("only for requests that need its capabilities"), default=False)
+    affinity_seconds = models.PositiveIntegerField(_("affinity, seconds"), default=300)
+    # No form, list or API shows these before the work that enforces them.
+    concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
+    rpm_limit = models.IntegerField(_("requests per minute"), null=True, blank=True)
+    tpm_limit = models.IntegerField(_("tokens per minute"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    LIMITS = (
+        "concurrency_limit", "rpm_limit", "tpm_limit", "capabilities", "exclusive", "affinity_seconds",
+    )  # fmt: skip
+
+    class Meta:
+        verbose_name = _("key")
+        verbose_name_plural = _("keys")
+        ordering = ("provider__name", "priority", "name")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("provider", "name"),
+                name="key_name",
+                violation_error_message=_("This provider has a key of that name already: choose another."),
+            ),
+            models.UniqueConstraint(
+                fields=("provider", "secret_digest"),
+                name="key_secret",
+                violation_error_message=_("This provider has this very key already, under another name."),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider} · {self.name}"
+
+    def set_secret(self, secret: str) -> None:
+        """Seals `secret` for this row and keeps its keyed digest and its last characters as a hint."""
+        self.sealed = secrets.seal(secret, self.seal_id)
+        self.secret_digest = secrets.digest(secret)
+        self.hint = secrets.hint(secret)
+
+    def secret(self) -> str:
+        """The secret itself. Raises secrets.Unsealable if no key of the ring opens it."""
+        return secrets.unseal(self.sealed, self.seal_id)
+
+
+class Priced(Versioned):
+    """Prices in dollars per million tokens. Empty cache prices follow from the input price (accounting.md)."""
+
+    price_input = MoneyField(_("input"), null=True, blank=True, validators=[MinValueValidator(Decimal(0))])
+    price_output = MoneyField(_("output"), null=True, blank=True, validators=[MinValueValidator(Decimal(0))])
+    price_cache_read = MoneyField(
+        _("cache read"), null=True, blank=True, validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Empty: 0.1 times input."),
+    )  # fmt: skip
+    price_cache_write_5m = MoneyField(
+        _("cache write, 5 minutes"), null=True, blank=True, validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Empty: 1.25 times input."),
+    )  # fmt: skip
+    price_cache_write_1h = MoneyField(
+        _("cache write, 1 hour"), null=True, blank=True, validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Empty: 2 times input."),
+    )  # fmt: skip
+    price_reasoning = MoneyField(
+        _("reasoning"), null=True, blank=True, validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Empty: as output."),
+    )  # fmt: skip
+    price_request = MoneyField(
+        _("per request"), null=True, blank=True, validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Dollars for each request that delivered output."),
+    )  # fmt: skip
+    price_tiers = models.JSONField(
+        _("tiers"),
+        default=list,
+        blank=True,
+        validators=[check_tiers],
+        help_text=_(
+            'Prices by size of the whole input: [{"up_to": 200000, "input": "1.25", "output": "10"}, …]. '
+            "The tier prices the whole request; beyond the last, the last."
+        ),
+    )
+    price_fees = models.JSONField(
+        _("fees"),
+        default=dict,
+        blank=True,
+        validators=[check_fees],
+        help_text=_('Dollars for each use of a server tool: {"web_search": "0.01"}.'),
+    )
+    price_tier_factors = models.JSONField(
+        _("service tier factors"),
+        default=dict,
+        blank=True,
+        validators=[check_tier_factors],
+        help_text=_('Factor on token prices by the service tier that answered: {"flex": "0.5"}.'),
+    )
+
+    class Meta:
+        abstract = True
+
+    def price_source(self) -> str:
+        """What a price snapshot names as the origin of these prices."""
+        raise NotImplementedError
+
+    def price(self) -> Price | None:
+        """These prices as a plain value; None while neither input nor request has one."""
+        if self.price_input is None and self.price_request is None:
+            return None
+        return Price.build(
+            source=self.price_source(),
+            input=self.price_input or Decimal(0),
+            output=self.price_output or Decimal(0),
+            cache_read=self.price_cache_read,
+            cache_write_5m=self.price_cache_write_5m,
+            cache_write_1h=self.price_cache_write_1h,
+            reasoning=self.price_reasoning,
+            request=self.price_request or Decimal(0),
+            tiers=self.price_tiers,
+            fees=self.price_fees,
+            tier_factors=self.price_tier_factors,
+        )
+
+    def clean(self) -> None:
+        super().clean()
+        if self.price_input is not None and self.price_output is None:
+            raise ValidationError({"price_output": _("Give the output price too, 0 if output is free.")})
+        if self.price_input is None and (self.price_output is not None or self.price_tiers):
+            raise ValidationError({"price_input": _("Give the input price too, 0 if input is free.")})
+
+
+class Model(Priced):
+    """The public name that a client asks for, with its price."""
+
+    name = models.CharField(_("name"), max_length=200, unique=True, validators=[MODEL_NAME])
+    aliases = models.JSONField(
+        _("aliases"), default=list, blank=True, help_text=_("Further names by which clients may ask for it.")
+    )
+    is_active = models.BooleanField(_("active"), default=True)
+    capabilities = models.JSONField(
+        _("capabilities"),
+        default=list,
+        blank=True,
+        validators=[check_capabilities],
+        help_text=_("What it can do: vision, tools, thinking, documents, audio. Shown to people."),
+    )
+    allowed_formats = models.JSONField(
+        _("allowed formats"),
+        default=list,
+        blank=True,
+        validators=[check_formats],
+        help_text=_("Wire formats in which it may be asked for. Empty: all."),
+    )
+    context_window = models.PositiveIntegerField(
+        _("context window"), default=200_000, validators=[MinValueValidator(1)], help_text=_("Tokens.")
+    )
+    max_output_tokens = models.PositiveIntegerField(
+        _("greatest output"), default=32_000, validators=[MinValueValidator(1)], help_text=_("Tokens.")
+    )
+    routing_mode = models.CharField(_("routing mode"), max_length=20, blank=True)
+    note = models.TextField(_("note"), blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("model")
+        verbose_name_plural = _("models")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def price_source(self) -> str:
+        return f"model {self.name}"
+
+    def clean(self) -> None:
+        super().clean()
+        self.check_names()
+
+    def check_names(self) -> None:
+        """Raises ValidationError where a name or alias is malformed or belongs to another model already."""
+        if not isinstance(self.aliases, list) or not all(isinstance(each, str) for each in self.aliases):
+            raise ValidationError({"aliases": _("Give a list of names.")})
+        for alias in self.aliases:
+            try:
+                MODEL_NAME(alias)
+            except ValidationError as error:
+                raise ValidationError({"aliases": error}) from error
+        if len(set(self.aliases)) < len(self.aliases) or self.name in self.aliases:
+            raise ValidationError({"aliases": _("A name stands here twice.")})
+        own = {self.name, *self.aliases}
+        for other in Model.objects.exclude(pk=self.pk).only("name", "aliases"):
+            clash = own & {other.name, *other.aliases}
+            if clash:
+                raise ValidationError(
+                    {
+                        "name" if self.name in clash else "aliases": ValidationError(
+                            _("“%(name)s” is a name of the model “%(other)s” already."),
+                            params={"name": min(clash), "other": other.name},
+                        )
+                    }
+                )
+
+
+class Deployment(Priced):
+    """A model at one provider, under that provider's own name for it. Prices given here override the model's."""
+
+    model = models.ForeignKey(Model, models.CASCADE, related_name="deployments", verbose_name=_("model"))
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="deployments", verbose_name=_("provider"))
+    upstream_name = models.CharField(
+        _("upstream name"), max_length=200, validators=[MODEL_NAME], help_text=_("The provider's name for the model.")
+    )
+    is_active = models.BooleanField(_("active"), default=True)
+    formats = models.JSONField(
+        _("formats"),
+        default=list,
+        blank=True,
+        validators=[check_formats],
+        help_text=_("Endpoints of the provider that serve it. Empty: all."),
+    )
+    capabilities = models.JSONField(_("capabilities"), default=list, blank=True, validators=[check_capabilities])
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("deployment")
+        verbose_name_plural = _("deployments")
+        ordering = ("model__name", "provider__name")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("model", "provider", "upstream_name"),
+                name="deployment_once",
+                violation_error_message=_("This provider serves the model under that name already."),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.model} → {self.provider} · {self.upstream_name}"
+
+    def price_source(self) -> str:
+        return f"deployment {self.model} at {self.provider}"
+
+
+class MachineState(models.Model):
+    """What automation knows and decides; written by the recorder process, never by a form."""
+
+    verdict = models.CharField(_("last verdict"), max_length=24, blank=True)
+    reason = models.CharField(_("reason"), max_length=300, blank=True)
+    disabled_at = models.DateTimeField(_("disabled by machine at"), null=True, blank=True)
+    cooling_until = models.DateTimeField(_("cooling until"), null=True, blank=True)
+    breaker = models.CharField(_("breaker"), max_length=10, blank=True)
+    learned_limit = models.FloatField(_("learned concurrency"), null=True, blank=True)
+    detail = models.JSONField(_("detail"), default=dict, blank=True)
+    last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)
+    last_error = models.CharField(_("last error"), max_length=300, blank=True)
+    last_error_at = models.DateTimeField(_("last error at"), null=True, blank=True)
+    updated_at = models.DateTimeField(_("updated at"), null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class KeyState(MachineState):
+    key = models.OneToOneField(Key, models.CASCADE, primary_key=True, related_name="state", verbose_name=_("key"))
+
+    class Meta:
+        verbose_name = _("key state")
+        verbose_name_plural = _("key states")
+
+    def __str__(self) -> str:
+        return str(self.key)
+
+
+class EndpointState(MachineState):
+    endpoint = models.OneToOneField(
+        Endpoint, models.CASCADE, primary_key=True, related_name="state", verbose_name=_("endpoint")
+    )
+
+    class Meta:
+        verbose_name = _("endpoint state")
+        verbose_name_plural = _("endpoint states")
+
+    def __str__(self) -> str:
+        return str(self.endpoint)
+
+
+def price_of(deployment: Deployment) -> Price | None:
+    """The price that a request served by `deployment` is billed at: its own, else the model's, else None."""
+    return deployment.price() or deployment.model.price()
