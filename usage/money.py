@@ -1,0 +1,67 @@
+"""Money: exact decimal dollars in code, whole pico-dollars in the database."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+SCALE = 12
+PICO = Decimal(1).scaleb(-SCALE)
+GREATEST = 2**63 - 1
+
+
+def to_pico(amount: Decimal) -> int:
+    """Whole pico-dollars, rounded half to even. Raises OverflowError beyond the column's range."""
+    pico = int(amount.quantize(PICO, rounding=ROUND_HALF_EVEN).scaleb(SCALE))
+    if not -GREATEST <= pico <= GREATEST:
+        raise OverflowError("the amount does not fit a money column")
+    return pico
+
+
+def from_pico(pico: int) -> Decimal:
+    """Dollars of a whole number of pico-dollars, exact."""
+    return Decimal(pico).scaleb(-SCALE)
+
+
+class MoneyField(models.BigIntegerField):
+    """A Decimal of dollars kept as an integer of pico-dollars (1e-12); the same exact fixed point serves ratios.
+
+    SQLite keeps decimals as floats, so a DecimalField would lose digits. Sum in SQL over integers, never through
+    the ORM's Sum, which would take this field's converter.
+    """
+
+    description = _("Amount of money in US dollars")
+
+    def from_db_value(self, value: int | None, expression: object, connection: object) -> Decimal | None:
+        return None if value is None else from_pico(value)
+
+    def to_python(self, value: Any) -> Decimal | None:
+        if value is None or isinstance(value, Decimal):
+            return value
+        try:
+            return Decimal(str(value))
+        except InvalidOperation as error:
+            raise ValidationError(_("Enter an amount such as 1.25."), code="invalid") from error
+
+    def get_prep_value(self, value: Any) -> int | None:
+        amount = self.to_python(value)
+        return None if amount is None else to_pico(amount)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        value = self.value_from_object(obj)
+        return "" if value is None else format(value, "f")
+
+    @property
+    def validators(self) -> list[Any]:  # type: ignore[override]
+        # BigIntegerField's range validators compare pico-dollars; the form field below has its own.
+        return list(self._validators)
+
+    def formfield(self, **options: Any) -> Any:
+        return super(models.IntegerField, self).formfield(
+            **{"form_class": forms.DecimalField, "max_digits": 18, "decimal_places": SCALE, **options}
+        )
