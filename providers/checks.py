@@ -6,13 +6,15 @@ import re
 from collections.abc import Collection
 from decimal import Decimal, InvalidOperation
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import ValidationError
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from yarl import URL
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 FORMATS: Final = ("openai_chat", "openai_responses", "anthropic", "gemini")
 CAPABILITIES: Final = ("vision", "tools", "thinking", "documents", "audio", "context_1m", "cache_1h")
@@ -26,7 +28,7 @@ OWN_HEADERS: Final = frozenset({
     "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via",
     "x-api-key", "x-goog-api-key",
 })  # fmt: skip
-"""Headers that the relay sets itself; an extra one of that name would carry a second secret or break framing."""
+"""Headers that the relay sets itself: an extra one would carry a second secret or break framing."""
 
 GREATEST_PRICE: Final = Decimal(1_000_000)
 DECIMAL_PLACES: Final = 12
@@ -41,7 +43,7 @@ _BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]+\](?::\d+)?")
 _NUMBER = re.compile(r"(?:\d+|0x[0-9a-f]*)", re.ASCII)
 
 
-def _refuse(message: str | Promise, **params: object) -> ValidationError:
+def _refuse(message: str | StrPromise, **params: object) -> ValidationError:
     return ValidationError(message, params=params)
 
 
@@ -187,12 +189,15 @@ def check_amount(value: Any) -> None:
 
 
 def check_tiers(value: Any) -> None:
-    """A list of tiers in ascending order of `up_to` (tokens, inclusive), each with at least one price."""
+    """A list of tiers in ascending order of `up_to` (tokens, inclusive; the last may lack it), each with at
+    least one price."""
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise _refuse(_('Give a list of tiers like {"up_to": 200000, "input": "1.25", "output": "10"}.'))
     last = 0
-    for tier in value:
+    for position, tier in enumerate(value, 1):
         up_to = tier.get("up_to")
+        if up_to is None and position == len(value):
+            up_to = last + 1  # the last tier may be without end
         if not isinstance(up_to, int) or isinstance(up_to, bool) or up_to <= last:
             raise _refuse(
                 _("Give each tier “up_to”, a whole number of tokens greater than that of the tier before it.")
@@ -208,8 +213,8 @@ def check_tiers(value: Any) -> None:
                     known=", ".join(PRICES),
                 )
             check_amount(amount)
-        if len(tier) < 2:
-            raise _refuse(_("Give the tier up to %(up_to)s at least one price."), up_to=up_to)
+        if not tier.keys() - {"up_to"}:
+            raise _refuse(_("Give each tier at least one price."))
 
 
 def check_fees(value: Any) -> None:
@@ -222,7 +227,7 @@ def check_tier_factors(value: Any) -> None:
     _check_amounts(value, _('Give the factors as {"flex": "0.5"}.'))
 
 
-def _check_amounts(value: Any, remedy: str | Promise) -> None:
+def _check_amounts(value: Any, remedy: str | StrPromise) -> None:
     if not isinstance(value, dict):
         raise _refuse(remedy)
     for name, amount in value.items():

@@ -23,7 +23,7 @@ SHOWN = 4
 
 
 class Unsealable(Exception):
-    """A token that no key of the ring opens for this row. The message names the remedy, without the secret."""
+    """No key of the ring opens this token for this row. The message names the remedy, without the secret."""
 
 
 def seal(secret: str, row: UUID) -> str:

@@ -1,0 +1,285 @@
+"""The catalog: everything that can be called, built from the tables into one immutable value."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+
+from changes.feed import latest
+from providers.checks import FORMATS, check_base_url, check_headers, check_proxy, check_secret
+from providers.dialer import Forbidden, check_host
+from providers.models import Deployment, Endpoint, Key, Model, Provider, price_of
+from providers.secrets import Unsealable
+from providers.types import Candidate, ModelEntry, Target
+from usage.pricing import Price
+
+logger = logging.getLogger(__name__)
+
+KINDS = frozenset({"provider", "endpoint", "key", "model", "deployment"})
+"""Kinds of `Change` after which a catalog is stale."""
+
+ALIKE = 0.6
+MOST_COMPARED = 2_000
+"""Names that a mistyped one is compared with: each costs some microseconds of the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """One state of the tables. `revision` is the id of the newest change that it is sure to hold."""
+
+    revision: int = 0
+    _models: tuple[ModelEntry, ...] = field(default=(), repr=False)
+    _by_name: Mapping[str, ModelEntry] = field(default_factory=dict, repr=False)
+    _candidates: Mapping[tuple[str, str], tuple[Candidate, ...]] = field(default_factory=dict, repr=False)
+
+    def model(self, name: str) -> ModelEntry | None:
+        """The model of that name or alias; None if there is none or it is switched off."""
+        return self._by_name.get(name)
+
+    def candidates(self, name: str, wire_format: str) -> tuple[Candidate, ...]:
+        """Who could serve a model (by name or alias) in a format, by priority; skipped ones with their
+        reason."""
+        return self._candidates.get((name, wire_format), ())
+
+    def models(self) -> tuple[ModelEntry, ...]:
+        """Every model that is switched on, by name."""
+        return self._models
+
+    def close_matches(self, name: str, allowed: frozenset[int] | None = None) -> list[str]:
+        """Up to three names or aliases like `name`, of the models with an id in `allowed` (None: all)."""
+        names: dict[str, str] = {}
+        for known, entry in self._by_name.items():
+            if allowed is None or entry.id in allowed:
+                names.setdefault(known.lower(), known)
+            if len(names) == MOST_COMPARED:
+                break
+        return [names[each] for each in get_close_matches(name.lower(), names, n=3, cutoff=ALIKE)]
+
+
+def build() -> Catalog:
+    """Reads the tables, in six queries whatever their size. A row that cannot be used never fails the
+    whole: its candidates say why they are skipped. Blocking; raises django.db.Error."""
+    # The revision comes first: a change that commits between these queries is then newer than the catalog,
+    # and the catalog is built once more.
+    revision = latest()
+    providers = {each.pk: each for each in Provider.objects.all()}
+    supplies = {pk: _Supply(provider) for pk, provider in providers.items()}
+    for endpoint in Endpoint.objects.order_by("pk"):
+        if supply := supplies.get(endpoint.provider_id):
+            supply.places[endpoint.format] = _Place(endpoint, _problem_of(endpoint))
+    for key in Key.objects.order_by("priority", "pk"):
+        if supply := supplies.get(key.provider_id):
+            supply.keys.append(_opened(key))
+    models = {each.pk: each for each in Model.objects.filter(is_active=True).order_by("name", "pk")}
+    deployments: dict[int, list[Deployment]] = {pk: [] for pk in models}
+    for deployment in Deployment.objects.order_by("pk"):
+        if deployment.model_id in models and deployment.provider_id in providers:
+            deployment.model = models[deployment.model_id]
+            deployment.provider = providers[deployment.provider_id]
+            deployments[deployment.model_id].append(deployment)
+    for each in deployments.values():
+        each.sort(key=lambda deployment: deployment.provider.priority)
+
+    entries: dict[int, ModelEntry] = {}
+    candidates: dict[tuple[int, str], tuple[Candidate, ...]] = {}
+    for pk, model in models.items():
+        offers = [_Offer(each, supplies[each.provider_id], *_price(each)) for each in deployments[pk]]
+        for wire_format in FORMATS:
+            candidates[pk, wire_format] = tuple(
+                candidate for offer in offers for candidate in _candidates(model, offer, wire_format)
+            )
+        entries[pk] = _entry(model, tuple(each for name in FORMATS for each in candidates[pk, name]))
+    names = _names(entries.values())
+    return Catalog(
+        revision,
+        tuple(entries.values()),
+        names,
+        {(name, each): candidates[entry.id, each] for name, entry in names.items() for each in FORMATS},
+    )
+
+
+@dataclass(slots=True)
+class _Place:
+    """An endpoint, and why it cannot be called ("" where it can)."""
+
+    row: Endpoint
+    problem: str
+
+
+@dataclass(slots=True)
+class _OpenedKey:
+    """A key with its secret, or why it cannot be used."""
+
+    row: Key
+    secret: str
+    problem: str
+    allowed_models: frozenset[int] | None
+
+
+@dataclass(slots=True)
+class _Supply:
+    """A provider with its endpoints by format and its keys by priority."""
+
+    row: Provider
+    places: dict[str, _Place] = field(default_factory=dict)
+    keys: list[_OpenedKey] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Offer:
+    """A deployment at its provider, with its price or why that cannot be read."""
+
+    row: Deployment
+    supply: _Supply
+    price: Price | None
+    problem: str
+
+
+def ids(value: Any) -> frozenset[int] | None:
+    """An allow-list of ids as it stands in a JSON column: None where it is empty (all). Whatever is no id
+    is left out and restricts all the same."""
+    if value is None or value == []:
+        return None
+    listed = value if isinstance(value, list) else []
+    return frozenset(int(each) for each in listed if isinstance(each, int | str) and str(each).isdecimal())
+
+
+def _names(entries: Iterable[ModelEntry]) -> dict[str, ModelEntry]:
+    """Names and aliases. A name wins over an alias, an older model's alias over a newer one's."""
+    by_age = sorted(entries, key=lambda entry: entry.id)
+    found = {entry.name: entry for entry in by_age}
+    for entry in by_age:
+        for alias in entry.aliases:
+            found.setdefault(alias, entry)
+    return found
+
+
+def _problem_of(endpoint: Endpoint) -> str:
+    try:
+        check_base_url(endpoint.base_url)
+        check_proxy(endpoint.proxy)
+        check_headers(endpoint.headers)
+        # A name is judged when it is dialled. An address is judged here too: through a proxy nobody else
+        # would.
+        check_host(urlsplit(endpoint.base_url).hostname or "", allow_private=endpoint.allow_private)
+    except Forbidden:
+        return "private address"
+    except ValidationError as error:
+        return f"endpoint not valid: {error.messages[0]}"
+    return ""
+
+
+def _opened(key: Key) -> _OpenedKey:
+    secret, problem = "", ""
+    if not key.is_active:
+        problem = "key disabled"
+    else:
+        try:
+            secret = key.secret()
+            check_secret(secret)
+        except (Unsealable, ValidationError) as error:
+            logger.warning("key %s of provider %s cannot be used: %s", key.pk, key.provider_id, error)
+            secret, problem = "", "secret cannot be opened"
+    return _OpenedKey(key, secret, problem, ids(key.allowed_models))
+
+
+def _price(deployment: Deployment) -> tuple[Price | None, str]:
+    try:
+        return price_of(deployment), ""
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
+        # A price that was written past validation. Skipped, or it would be served unpriced.
+        logger.warning("the price of deployment %s cannot be read: save it again", deployment.pk)
+        return None, "price not valid"
+
+
+def _candidates(model: Model, offer: _Offer, wire_format: str) -> Iterator[Candidate]:
+    """The candidates of one deployment in one format; a single one, without key, where the reason lies
+    before it."""
+    place = offer.supply.places.get(wire_format)
+    reason = _reason_before_key(model, offer, place, wire_format)
+    if reason or place is None or not offer.supply.keys:
+        yield Candidate(_target(model, offer, wire_format, place, None), reason or "no key")
+        return
+    for key in offer.supply.keys:
+        reason = key.problem
+        if not reason and key.row.formats and wire_format not in key.row.formats:
+            reason = "key not used for this format"
+        if not reason and key.allowed_models is not None and model.pk not in key.allowed_models:
+            reason = "key not allowed on this model"
+        yield Candidate(_target(model, offer, wire_format, place, key), reason)
+
+
+def _reason_before_key(model: Model, offer: _Offer, place: _Place | None, wire_format: str) -> str:
+    if model.allowed_formats and wire_format not in model.allowed_formats:
+        return "format not allowed on this model"
+    if not offer.supply.row.is_active:
+        return "provider disabled"
+    if not offer.row.is_active:
+        return "deployment disabled"
+    if place is None:
+        return "format not served"
+    if offer.row.formats and wire_format not in offer.row.formats:
+        return "format not served for this model"
+    if not place.row.is_active:
+        return "endpoint disabled"
+    return place.problem or offer.problem
+
+
+def _target(
+    model: Model, offer: _Offer, wire_format: str, place: _Place | None, key: _OpenedKey | None
+) -> Target:
+    provider = offer.supply.row
+    endpoint = place.row if place else None
+    row = key.row if key else None
+    return Target(
+        provider_id=provider.pk,
+        provider_name=provider.name,
+        endpoint_id=endpoint.pk if endpoint else 0,
+        key_id=row.pk if row else 0,
+        key_name=row.name if row else "",
+        model_id=model.pk,
+        model_name=model.name,
+        upstream_name=offer.row.upstream_name,
+        format=wire_format,
+        base_url=endpoint.base_url if endpoint else "",
+        secret=key.secret if key else "",
+        headers=tuple(endpoint.headers.items()) if endpoint and place and not place.problem else (),
+        credential_style=endpoint.credential_style if endpoint else "",
+        proxy=endpoint.proxy if endpoint else "",
+        allow_private=endpoint.allow_private if endpoint else False,
+        quirks=frozenset(endpoint.quirks) if endpoint else frozenset(),
+        connect_timeout=endpoint.connect_timeout if endpoint else None,
+        first_byte_timeout=endpoint.first_byte_timeout if endpoint else None,
+        first_event_timeout=endpoint.first_event_timeout if endpoint else None,
+        idle_timeout=endpoint.idle_timeout if endpoint else None,
+        total_timeout=endpoint.total_timeout if endpoint else None,
+        price=offer.price,
+        cost_multiplier=row.cost_multiplier if row else Decimal(1),
+        free=provider.billing == Provider.Billing.FREE,
+        provider_priority=provider.priority,
+        key_priority=row.priority if row else 100,
+        weight=row.weight if row else 1,
+        context_window=model.context_window,
+        max_output_tokens=model.max_output_tokens,
+    )
+
+
+def _entry(model: Model, candidates: tuple[Candidate, ...]) -> ModelEntry:
+    return ModelEntry(
+        id=model.pk,
+        name=model.name,
+        aliases=tuple(model.aliases),
+        capabilities=tuple(model.capabilities),
+        context_window=model.context_window,
+        max_output_tokens=model.max_output_tokens,
+        allowed_formats=frozenset(model.allowed_formats) if model.allowed_formats else None,
+        created_at=int(model.created_at.timestamp()),
+        candidates=candidates,
+    )

@@ -1,0 +1,73 @@
+"""Plain values of the supply side: where a request can be sent, and what it is known as."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from usage.pricing import Price
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One concrete place to send: endpoint, key and the provider's name for the model.
+
+    Ids are primary keys; 0 where a skipped candidate has none. Timeouts are seconds, None: the relay's
+    default. `headers` are name and value as the operator wrote them. `credential_style` is "" for the
+    format's own way or "bearer". `price` is what the consumer is billed by, None: unpriced. `free`: own
+    cost counts as 0. Lower priorities go first. `context_window` and `max_output_tokens` are tokens.
+    """
+
+    provider_id: int
+    provider_name: str
+    endpoint_id: int
+    key_id: int
+    key_name: str
+    model_id: int
+    model_name: str
+    upstream_name: str
+    format: str
+    base_url: str
+    secret: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    credential_style: str = ""
+    proxy: str = ""
+    allow_private: bool = False
+    quirks: frozenset[str] = frozenset()
+    connect_timeout: float | None = None
+    first_byte_timeout: float | None = None
+    first_event_timeout: float | None = None
+    idle_timeout: float | None = None
+    total_timeout: float | None = None
+    price: Price | None = None
+    cost_multiplier: Decimal = Decimal(1)
+    free: bool = False
+    provider_priority: int = 100
+    key_priority: int = 100
+    weight: int = 1
+    context_window: int = 200_000
+    max_output_tokens: int = 32_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target that could serve a model, or cannot now: `skipped` says why, "" where it can."""
+
+    target: Target
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model as clients may ask for it. `allowed_formats` None: all. `created_at` is seconds since 1970.
+    `candidates` holds every format's, in the order of the formats."""
+
+    id: int
+    name: str
+    aliases: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    context_window: int
+    max_output_tokens: int
+    allowed_formats: frozenset[str] | None
+    created_at: int
+    candidates: tuple[Candidate, ...] = field(default=(), repr=False)
