@@ -7,7 +7,7 @@ import uuid
 from decimal import Decimal
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator, URLValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -59,7 +59,9 @@ class Provider(Versioned):
         default=Billing.METERED,
         help_text=_("Free: own cost is counted as 0; consumers are billed the list price all the same."),
     )
-    website = models.URLField(_("website"), blank=True, assume_scheme="https")
+    website = models.CharField(
+        _("website"), max_length=200, blank=True, validators=[URLValidator(schemes=["http", "https"])]
+    )
     note = models.TextField(_("note"), blank=True)
     # No form, list or API shows these before the work that enforces them.
     monthly_quota = MoneyField(_("monthly quota"), null=True, blank=True)
