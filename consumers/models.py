@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from changes.models import Versioned
@@ -263,7 +264,7 @@ class Budget(Versioned):
         verbose_name_plural = _("budgets")
         constraints = (
             models.UniqueConstraint(
-                fields=("consumer", "api_key", "model", "period"), name="budget_once", nulls_distinct=False
+                "consumer", Coalesce("api_key", 0), Coalesce("model", 0), "period", name="budget_once"
             ),
         )
 

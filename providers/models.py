@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from decimal import Decimal
 
@@ -28,7 +27,7 @@ from usage.money import MoneyField
 from usage.pricing import Price
 
 MODEL_NAME = RegexValidator(
-    re.compile(r"^(?!.*(\.\.|//))[\w.:@\-/]{1,200}\Z", re.ASCII),
+    r"^(?!.*(\.\.|//))[A-Za-z0-9_.:@\-/]{1,200}\Z",
     _("A model's name is 1 to 200 letters, digits or any of . : @ - / _ without “..” or “//”."),
 )
 
