@@ -115,7 +115,8 @@ def events(answer: Answer) -> list[Event]:
 
 
 def _closing(answer: Answer) -> dict[str, Any] | None:
-    """The usage of message_delta: as the vendor tells it now, input restated, unless a variant says otherwise."""
+    """The usage of message_delta: as the vendor tells it now, input restated, unless a variant says
+    otherwise."""
     kind, full = answer.usage, usage(answer.counts, answer.usage)
     if kind == "null":
         return None

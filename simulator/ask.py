@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 
-class BadRequest(ValueError):
+class BadRequestError(ValueError):
     """The body is not what the vendor takes; `param` names the field."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
@@ -25,9 +25,9 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`words` counts the words of every text in the request: the input tokens unless the model name gives them.
-    `forced`: tool choice demands a call (`forced_name`: of that tool). `answered`: a tool result came after the last
-    user text. `think`: the request itself asks for visible thinking."""
+    """`words` counts the words of every text in the request: the input tokens unless the model name gives
+    them. `forced`: tool choice demands a call (`forced_name`: of that tool). `answered`: a tool result
+    came after the last user text. `think`: the request itself asks for visible thinking."""
 
     model: str
     body: dict[str, Any]
@@ -47,22 +47,22 @@ class Ask:
 
 
 def load(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object. Raises BadRequest."""
+    """The body as a JSON object. Raises BadRequestError."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"We could not parse the JSON body of your request: {error}") from None
+        raise BadRequestError(f"We could not parse the JSON body of your request: {error}") from None
     if not isinstance(value, dict):
-        raise BadRequest("The body must be a JSON object.")
+        raise BadRequestError("The body must be a JSON object.")
     return value
 
 
 def needed(body: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
-    """A field that must be there. Raises BadRequest naming it."""
+    """A field that must be there. Raises BadRequestError naming it."""
     if name not in body:
-        raise BadRequest(f"Missing required parameter: '{name}'.", name)
+        raise BadRequestError(f"Missing required parameter: '{name}'.", name)
     if not isinstance(body[name], kind):
-        raise BadRequest(f"Invalid type for '{name}'.", name)
+        raise BadRequestError(f"Invalid type for '{name}'.", name)
     return body[name]
 
 
@@ -79,7 +79,8 @@ def texts(value: object) -> Iterator[str]:
                 yield from texts(value[name])
 
 
-def _words(*values: object) -> int:
+def words(*values: object) -> int:
+    """How many words all texts in these values have."""
     return sum(len(text.split()) for value in values for text in texts(value))
 
 
@@ -87,8 +88,9 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def _history(turns: list[tuple[str, object, bool]]) -> tuple[str, bool]:
-    """The last user text, and whether a tool result came after it. A turn is (role, content, is tool result)."""
+def _history(turns: Sequence[tuple[str, object, bool]]) -> tuple[str, bool]:
+    """The last user text, and whether a tool result came after it. A turn is (role, content, is tool
+    result)."""
     prompt, answered = "", False
     for role, content, is_result in turns:
         text = " ".join(texts(content))
@@ -111,7 +113,7 @@ def chat(body: dict[str, Any]) -> Ask:
         stream=body.get("stream") is True,
         include_usage=_dict(body.get("stream_options")).get("include_usage") is True,
         prompt=prompt,
-        words=_words(*(content for _, content, _ in turns)),
+        words=words(*(content for _, content, _ in turns)),
         tools=_functions(
             [_dict(tool.get("function")) for tool in _dicts(body.get("tools"))], "parameters", choice
         ),
@@ -145,7 +147,7 @@ def responses(body: dict[str, Any]) -> Ask:
         body=body,
         stream=body.get("stream") is True,
         prompt=prompt,
-        words=_words(body.get("instructions"), *(content for _, content, _ in turns)),
+        words=words(body.get("instructions"), *(content for _, content, _ in turns)),
         tools=_functions(tools, "parameters", choice),
         forced=choice == "required" or isinstance(choice, dict),
         forced_name=_dict(choice).get("name", ""),
@@ -175,7 +177,7 @@ def anthropic(body: dict[str, Any], *, counting: bool = False) -> Ask:
         body=body,
         stream=body.get("stream") is True,
         prompt=prompt,
-        words=_words(body.get("system"), *(content for _, content, _ in turns)),
+        words=words(body.get("system"), *(content for _, content, _ in turns)),
         tools=_functions(tools, "input_schema", choice.get("type")),
         forced=choice.get("type") in ("any", "tool"),
         forced_name=choice.get("name", ""),
@@ -208,7 +210,7 @@ def gemini(model: str, body: dict[str, Any], *, stream: bool) -> Ask:
         body=body,
         stream=stream,
         prompt=prompt,
-        words=_words(_dict(body.get("systemInstruction")), *(parts for _, parts, _ in turns)),
+        words=words(_dict(body.get("systemInstruction")), *(parts for _, parts, _ in turns)),
         tools=_functions(functions, "parameters", mode.lower()),
         forced=mode == "ANY",
         forced_name=names[0],

@@ -12,8 +12,9 @@ from simulator.ask import Ask, Tool
 from simulator.options import HOSTILE, Options
 
 TEXT = (
-    "Hello from the simulator. No model was asked and nothing was spent, yet every byte of this answer travelled "
-    "the same road that a real one would: through the relay, into the ledger, and back to you, word by word."
+    "Hello from the simulator. No model was asked and nothing was spent, yet every byte of this answer "
+    "travelled the same road that a real one would: through the relay, into the ledger, and back to you, "
+    "word by word."
 )
 """The answer to a plain model name: exactly 40 words, so 40 pieces and 40 output tokens."""
 UTF8 = "Größe, ébauche, čaj, привет, 你好, 世界, 🙂, 🦊, naïve, ελπίδα, 日本語, 한국어, café, 🚀, Ünïcödé, ok"
@@ -75,8 +76,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`finish`: stop, length, tool, filter or block. `counts` is None where usage is missing; `shown` is what an
-    early report says (for shrinking usage, more than the end will)."""
+    """`finish`: stop, length, tool, filter or block. `counts` is None where usage is missing; `shown` is
+    what an early report says (for shrinking usage, more than the end will)."""
 
     ask: Ask
     options: Options

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from simulator.ask import BadRequest, load
+from simulator.ask import BadRequestError, load
 from simulator.core import Raw, Seen, Vendor
-from simulator.options import BadOption
+from simulator.options import BadOptionError
 from simulator.play import Play, whole
 
 
@@ -19,7 +19,7 @@ def answer(vendor: Vendor, seen: Seen) -> Play:
         case ("POST", "/_simulator/script"):
             try:
                 _script(vendor, load(seen.body))
-            except (BadRequest, BadOption, ValueError) as error:
+            except (BadRequestError, BadOptionError, ValueError) as error:
                 return whole(orjson.dumps({"error": str(error)}), status=400)
             return whole(b'{"ok": true}')
         case ("POST", "/_simulator/reset"):
@@ -33,8 +33,9 @@ def answer(vendor: Vendor, seen: Seen) -> Play:
 
 
 def _script(vendor: Vendor, body: dict[str, Any]) -> None:
-    """`{"secret": "sk-a", "plays": ["fault-401", {"raw": [base64, ...], "pause": 0.001, "then": "close"}]}`; `body` in
-    place of `raw` lets the simulator write the head (`status`, `headers`). Raises ValueError."""
+    """`{"secret": "sk-a", "plays": ["fault-401", {"raw": [base64, ...], "pause": 0.001, "then":
+    "close"}]}`; `body` in place of `raw` lets the simulator write the head (`status`, `headers`). Raises
+    ValueError."""
     secret, plays = body.get("secret", ""), body.get("plays")
     if not isinstance(secret, str) or not isinstance(plays, list):
         raise ValueError("'secret' must be text and 'plays' a list")
@@ -42,9 +43,10 @@ def _script(vendor: Vendor, body: dict[str, Any]) -> None:
 
 
 def _raw(told: object) -> Raw:
-    if not isinstance(told, dict) or not isinstance(told.get("raw", told.get("body")), list):
+    given = told.get("raw", told.get("body")) if isinstance(told, dict) else None
+    if not isinstance(told, dict) or not isinstance(given, list):
         raise ValueError("a play is text, or an object with 'raw' or 'body', a list of base64 texts")
-    pieces = tuple(base64.b64decode(piece, validate=True) for piece in told.get("raw", told.get("body")))
+    pieces = tuple(base64.b64decode(piece, validate=True) for piece in given)
     head = None
     if "body" in told:
         headers = {"content-type": "text/event-stream", **told.get("headers", {})}

@@ -1,4 +1,5 @@
-"""The vendor itself: what it has seen, what it was told to play, and the answer to each request. No sockets."""
+"""The vendor itself: what it has seen, what it was told to play, and the answer to each request. No
+sockets."""
 
 from __future__ import annotations
 
@@ -28,9 +29,10 @@ _BEARER = re.compile(r"bearer\s+(.+)", re.IGNORECASE)
 class Raw:
     """A scripted answer given in bytes.
 
-    `pieces` are written one by one, `pause` seconds apart. With `head` they are the body of an answer with this
-    status and these headers, chunked; without it they are all that is written, status line included. `then`:
-    "close" (FIN), "reset", "stall", or "keep" (the message is complete, the connection stays)."""
+    `pieces` are written one by one, `pause` seconds apart. With `head` they are the body of an answer with
+    this status and these headers, chunked; without it they are all that is written, status line included.
+    `then`: "close" (FIN), "reset", "stall", or "keep" (the message is complete, the connection stays).
+    """
 
     pieces: tuple[bytes, ...]
     pause: float = 0.001
@@ -54,8 +56,8 @@ class Raw:
 
 @dataclass(slots=True, eq=False)
 class Seen:
-    """A request as it came. `headers` keep their order and their case. `left`: the client closed before the answer
-    ended, and `gone` is set then; `done` is set when the exchange is over, however it ended."""
+    """A request as it came. `headers` keep their order and their case. `left`: the client closed before
+    the answer ended, and `gone` is set then; `done` is set when the exchange is over, however it ended."""
 
     method: str
     path: str
@@ -94,8 +96,8 @@ def _secret(headers: Headers, query: str) -> str:
 
 
 class Vendor:
-    """State of one simulated vendor. `pace`: milliseconds between frames for plain names. `control`: whether scripts
-    are taken and requests remembered, which a public demo must not do."""
+    """State of one simulated vendor. `pace`: milliseconds between frames for plain names. `control`:
+    whether scripts are taken and requests remembered, which a public demo must not do."""
 
     def __init__(self, *, pace: int = 0, control: bool = True) -> None:
         self.pace = pace
@@ -108,7 +110,7 @@ class Vendor:
         self._seen_bytes = 0
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
-        self.stored: dict[tuple[str, str], bytes] = {}
+        self.stored: dict[tuple[str, str], tuple[bytes, bytes]] = {}
 
     def fresh_id(self) -> str:
         """32 hexadecimal digits, never twice."""
@@ -126,11 +128,13 @@ class Vendor:
         pause: float = 0.001,
         then: str = "close",
     ) -> None:
-        """Tell what the next requests with this upstream secret get (empty: any secret without a script of its own).
+        """Tell what the next requests with this upstream secret get (empty: any secret without a script of
+        its own).
 
-        Each play is options (`"fault-429.retry-7"`, added to those of the model name) or Raw bytes; one is used up by
-        each request, the last one repeats. `raw` appends a play of bytes, status line and all; `body` one of bytes
-        behind a head that the simulator writes. Raises BadOption for a play that is none, ValueError beyond bounds.
+        Each play is options (`"fault-429.retry-7"`, added to those of the model name) or Raw bytes; one is
+        used up by each request, the last one repeats. `raw` appends a play of bytes, status line and all;
+        `body` one of bytes behind a head that the simulator writes. Raises BadOptionError for a play that
+        is none, ValueError beyond bounds.
         """
         queue: list[str | Raw] = [plays] if isinstance(plays, str) else list(plays)
         if raw is not None:
@@ -155,13 +159,14 @@ class Vendor:
         self.stored.clear()
         self.total = self._seen_bytes = 0
 
-    async def wait_for(self, count: int, timeout: float = 10) -> Seen:
+    async def wait_for(self, count: int, within: float = 10) -> Seen:
         """Wait until `count` requests have come since the start or the last reset; gives the latest. Raises
         TimeoutError."""
         if self.total < count:
             future = asyncio.get_running_loop().create_future()
             self._waiters.append((count, future))
-            await asyncio.wait_for(future, timeout)
+            async with asyncio.timeout(within):
+                await future
         return self.requests[-1]
 
     def begin(self, method: str, target: str, headers: Headers) -> Seen:

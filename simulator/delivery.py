@@ -9,6 +9,7 @@ import orjson
 
 from simulator.compose import HUGE
 from simulator.faults import FAULTS
+from simulator.made import Made
 from simulator.options import Options
 from simulator.play import Act, Headers, Play, Step
 
@@ -28,14 +29,12 @@ _INTERIM = {
 }
 
 
-def deliver(
-    frames: list[bytes], options: Options, *, kind: str, headers: Headers, streamed: bool, pace: int
-) -> Play:
-    """The play of an answer. `frames`: one for a whole answer. `pace`: milliseconds between frames where the name
-    does not say."""
+def deliver(made: Made, headers: Headers, *, pace: int) -> Play:
+    """The play of an answer. `pace`: milliseconds between frames where the name does not say."""
+    options, frames, streamed = made.options, made.frames, made.streamed
     fault = options.fault
     gap = (options.delay if options.delay is not None else pace) / 1000
-    play = Play(headers=[("content-type", kind), *headers])
+    play = Play(headers=[("content-type", made.kind), *headers])
     if options.wait:
         play.before = (options.wait / 1000,)
     if fault in _HEADS:

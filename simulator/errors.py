@@ -13,8 +13,8 @@ from simulator.play import Event
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One refusal. `openai` is (type, code), `anthropic` a type, `gemini` a status name. `texts` overrides the message
-    where a vendor's own words matter."""
+    """One refusal. `openai` is (type, code), `anthropic` a type, `gemini` a status name. `texts` overrides
+    the message where a vendor's own words matter."""
 
     status: int
     text: str
@@ -27,8 +27,8 @@ class Kind:
 _INVALID = ("invalid_request_error", None)
 _QUOTA = "You exceeded your current quota, please check your plan and billing details."
 _CREDIT = (
-    "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase "
-    "credits."
+    "Your credit balance is too low to access the Anthropic API. "
+    "Please go to Plans & Billing to upgrade or purchase credits."
 )
 _SPEND = (
     "You have reached your specified API usage limits. You will regain access on 2027-01-01 at 00:00 UTC."
@@ -38,13 +38,14 @@ KINDS: dict[str, Kind] = {
     "400": Kind(400, "The request is malformed.", _INVALID, "invalid_request_error", "INVALID_ARGUMENT"),
     "400-context": Kind(
         400,
-        "This model's maximum context length is 128000 tokens. However, your messages resulted in 200000 tokens.",
+        "This model's maximum context length is 128000 tokens. "
+        "However, your messages resulted in 200000 tokens.",
         ("invalid_request_error", "context_length_exceeded"),
         "invalid_request_error",
         "INVALID_ARGUMENT",
         {
             "anthropic": "prompt is too long: 200000 tokens > 128000 maximum",
-            "gemini": "The input token count (200000) exceeds the maximum number of tokens allowed (128000).",
+            "gemini": "The input token count (200000) exceeds the maximum number of tokens (128000).",
         },
     ),
     "400-policy": Kind(
@@ -116,11 +117,12 @@ KINDS: dict[str, Kind] = {
         "NOT_FOUND",
         {
             "anthropic": "model: {model}",
-            "gemini": "models/{model} is not found for API version v1beta, or is not supported for generateContent.",
+            "gemini": "models/{model} is not found for API version v1beta, "
+            "or is not supported for generateContent.",
         },
     ),
     "408": Kind(408, "Request timeout.", ("timeout", None), "timeout_error", "DEADLINE_EXCEEDED"),
-    "409": Kind(409, "The request conflicts with another.", _INVALID, "invalid_request_error", "ABORTED"),
+    "409": Kind(409, "The request conflicts.", _INVALID, "invalid_request_error", "ABORTED"),
     "413": Kind(413, "The request is too large.", _INVALID, "request_too_large", "INVALID_ARGUMENT"),
     "422": Kind(
         422, "The request cannot be processed.", _INVALID, "invalid_request_error", "INVALID_ARGUMENT"
@@ -132,7 +134,7 @@ KINDS: dict[str, Kind] = {
         "rate_limit_error",
         "RESOURCE_EXHAUSTED",
         {
-            "anthropic": "This request would exceed your organization's rate limit of 50 requests per minute.",
+            "anthropic": "This request would exceed your organization's rate limit of 50 requests.",
             "gemini": "Resource has been exhausted (e.g. check the rate limit).",
         },
     ),
@@ -200,8 +202,8 @@ def body(
 def events(
     kind: Kind, dialect: str, *, sequence: int, nested: bool, failed: dict[str, Any] | None
 ) -> list[Event]:
-    """The error as a stream tells it. `failed`: the Responses object to fail, once the stream has begun; before that
-    Responses sends a bare `error` event, in the wild with the error nested."""
+    """The error as a stream tells it. `failed`: the Responses object to fail, once the stream has begun;
+    before that Responses sends a bare `error` event, in the wild with the error nested."""
     told = body(kind, dialect)
     if dialect == "anthropic":
         return [("error", orjson.dumps(told))]

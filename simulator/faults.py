@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`after` is the number of frames sent before it where the name does not say; `stage` tells who plays it:
-    `body` while the request is read, `status` instead of an answer, `events` among the frames, `bytes` on the way
-    out."""
+    """`after` is the number of frames sent before it where the name does not say; `stage` tells who plays
+    it: `body` while the request is read, `status` instead of an answer, `events` among the frames, `bytes`
+    on the way out."""
 
     stage: str
     row: str

@@ -8,7 +8,7 @@ import orjson
 
 from simulator import anthropic, chat, errors, gemini, responses
 from simulator.ask import Ask
-from simulator.compose import BAD, LITERAL, Answer, compose
+from simulator.compose import BAD, LITERAL, compose
 from simulator.faults import FAULTS
 from simulator.options import HOSTILE, Options
 from simulator.play import Event, array, sse
@@ -26,6 +26,8 @@ _ALONE: dict[str, Event] = {
     "anthropic": ("message_stop", b'{"type":"message_stop"}'),
     "gemini": ("", b'{"candidates":[{"finishReason":"STOP","index":0}]}'),
 }
+_PINGS = {"anthropic": b'event: ping\ndata: {"type":"ping"}\n\n', "gemini": b"\n"}
+"""Where a comment is no ping: google-genai takes a comment for broken JSON."""
 _UNKNOWN: dict[str, Event] = {
     "openai_chat": ("future", b'{"object":"chat.completion.future","choices":[],"later":1}'),
     "openai_responses": ("response.future", b'{"type":"response.future","sequence_number":1,"later":1}'),
@@ -43,28 +45,48 @@ def whole(dialect: str, ask: Ask, options: Options) -> bytes:
 def stream(dialect: str, ask: Ask, options: Options, *, as_array: bool = False) -> list[bytes]:
     """The frames of a streamed answer: server-sent events, or the pieces of Gemini's array."""
     answer = compose(ask, options)
-    events = _spoil(list(_FORMATS[dialect].events(answer)), dialect, answer)
+    return encode(list(_FORMATS[dialect].events(answer)), dialect, options, ask=ask, as_array=as_array)
+
+
+def encode(
+    events: list[Event], dialect: str, options: Options, *, ask: Ask | None = None, as_array: bool = False
+) -> list[bytes]:
+    """Events as frames, with the fault among them. `ask` is needed for Responses only, to fail one."""
+    events = _spoil(events, dialect, options, ask)
     if as_array:
         return [_literals(frame, options) for frame in array(events)]
     fault = options.fault
     end = b"\r\n" if fault == "crlf" else b"\n"
     colon = b":" if fault == "tight" else b": "
-    before, extra = b"", b""
+    before = b""
     if fault == "comments":
-        before = b": a comment" + end * 2
+        before = b": a comment\n\n"
     elif fault == "pings":
-        before = {"anthropic": b'event: ping\ndata: {"type":"ping"}\n\n', "gemini": b"\n"}.get(
-            dialect, b": ping\n\n"
-        )
+        before = _PINGS.get(dialect, b": ping\n\n")
     elif fault == "tight":
-        extra = b"id:7\nretry:3000\n"
+        before = b"id:7\nretry:3000\n"
     frames = [
-        before + extra + _literals(sse(event, end=end, colon=colon, multiline=fault == "multiline"), options)
+        before + _literals(sse(event, end=end, colon=colon, multiline=fault == "multiline"), options)
         for event in events
     ]
     if fault == "bom" and frames:
         frames[0] = b"\xef\xbb\xbf" + frames[0]
     return frames
+
+
+def spoil_whole(body: bytes, dialect: str, options: Options) -> bytes:
+    """The JSON of a whole answer with the fault that sits among the events of a streamed one."""
+    match options.fault:
+        case "truncated":
+            return body[: len(body) // 2]
+        case "bad-json" | "bad-json-2":
+            return b'{"broken": ' + body[1:-1]
+        case "done-only":
+            return b"{}"
+        case fault if fault in errors.IN_STREAM:
+            return orjson.dumps(errors.body(errors.KINDS[errors.IN_STREAM[fault]], dialect))
+        case _:
+            return body
 
 
 def _literals(data: bytes, options: Options) -> bytes:
@@ -73,10 +95,9 @@ def _literals(data: bytes, options: Options) -> bytes:
     return data.replace(_BAD_MARK, BAD_BYTES) if options.fault == "bad-utf8" else data
 
 
-def _spoil(events: list[Event], dialect: str, answer: Answer) -> list[Event]:
+def _spoil(events: list[Event], dialect: str, options: Options, ask: Ask | None) -> list[Event]:
     """The events with the fault among them, if it is one of those."""
-    fault = answer.options.fault
-    after = answer.options.after
+    fault, after = options.fault, options.after
     if after is None:
         after = FAULTS[fault].after if fault else 0
     match fault:
@@ -94,25 +115,23 @@ def _spoil(events: list[Event], dialect: str, answer: Answer) -> list[Event]:
         case "unknown":
             return [*events[:after], _UNKNOWN[dialect], *events[after:]]
         case "done-only":
-            return [_ALONE.get(dialect) or _empty_response(answer)]
+            return [_ALONE[dialect] if ask is None or dialect in _ALONE else _empty_response(ask)]
         case _ if fault in errors.IN_STREAM:
-            return [*events[:after], *_error(events[:after], dialect, answer)]
+            return [*events[:after], *_error(events[:after], dialect, options, ask)]
         case _:
             return events
 
 
-def _empty_response(answer: Answer) -> Event:
-    body = responses.shell(answer.ask.body, answer.ask.model, "completed")
-    return (
-        "response.completed",
-        orjson.dumps({"type": "response.completed", "sequence_number": 0, "response": body}),
-    )
+def _empty_response(ask: Ask) -> Event:
+    body = responses.shell(ask.body, ask.model, "completed")
+    told = {"type": "response.completed", "sequence_number": 0, "response": body}
+    return "response.completed", orjson.dumps(told)
 
 
-def _error(told: list[Event], dialect: str, answer: Answer) -> list[Event]:
-    kind = errors.KINDS[errors.IN_STREAM[answer.options.fault]]
+def _error(told: list[Event], dialect: str, options: Options, ask: Ask | None) -> list[Event]:
+    kind = errors.KINDS[errors.IN_STREAM[options.fault]]
     failed = None
-    if told:
+    if told and ask is not None:
         code = "rate_limit_exceeded" if kind.status == 429 else "server_error"
-        failed = responses.failed(answer.ask.body, answer.ask.model, code, kind.text)
-    return errors.events(kind, dialect, sequence=len(told), nested=answer.options.nested, failed=failed)
+        failed = responses.failed(ask.body, ask.model, code, kind.text)
+    return errors.events(kind, dialect, sequence=len(told), nested=options.nested, failed=failed)

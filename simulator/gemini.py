@@ -14,8 +14,8 @@ SIGNATURE = "Q2lRQjBlMnVoc2ltdWxhdG9yc2lnbmF0dXJl"
 
 
 def usage(counts: Counts, kind: str = "") -> dict[str, Any]:
-    """Counts as Gemini tells them: candidates and thoughts apart, tool use beside the prompt. `inside` tells the
-    thoughts inside the candidates, as some models do."""
+    """Counts as Gemini tells them: candidates and thoughts apart, tool use beside the prompt. `inside`
+    tells the thoughts inside the candidates, as some models do."""
     if counts == Counts.literal():
         names = ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
         return dict.fromkeys((*names, "cachedContentTokenCount", "thoughtsTokenCount"), LITERAL)

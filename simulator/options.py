@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from simulator.faults import FAULTS
 
 
-class BadOption(ValueError):
+class BadOptionError(ValueError):
     """A name holds a part that is no option, or a value out of its bounds."""
 
 
@@ -62,7 +63,7 @@ class Option:
 def _number(most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or int(text) > most:
-            raise BadOption(f"a whole number from 0 to {most} is needed")
+            raise BadOptionError(f"a whole number from 0 to {most} is needed")
         return int(text)
 
     return read
@@ -71,7 +72,7 @@ def _number(most: int) -> Callable[[str], int]:
 def _flag(value: object = True) -> Callable[[str], object]:
     def read(text: str) -> object:
         if text:
-            raise BadOption("no value is taken")
+            raise BadOptionError("no value is taken")
         return value
 
     return read
@@ -87,7 +88,7 @@ def _number_or(default: int, most: int) -> Callable[[str], int]:
 def _one_of(*names: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in names:
-            raise BadOption("one of " + ", ".join(names) + " is needed")
+            raise BadOptionError("one of " + ", ".join(names) + " is needed")
         return text
 
     return read
@@ -169,24 +170,26 @@ def _apply(options: Options, part: str) -> Options | None:
     if row is None:
         return None
     try:
-        return replace(options, plain=False, **{row.field: row.read(value)})
-    except BadOption as error:
-        raise BadOption(f"Option '{part}' ({row.form}): {error}.") from None
+        changes: dict[str, Any] = {row.field: row.read(value)}
+        return replace(options, plain=False, **changes)
+    except BadOptionError as error:
+        raise BadOptionError(f"Option '{part}' ({row.form}): {error}.") from None
 
 
 @lru_cache(maxsize=4096)
 def parse(model: str, extra: str = "") -> Options:
     """Read the options in a model name, then those of a script's play, which win.
 
-    A vendor's own name (`gpt-4.1-mini`) may hold parts that look like nothing: they are passed over. A name whose
-    base is `sim`, or a play, must hold options only: BadOption names the first part that is none.
+    A vendor's own name (`gpt-4.1-mini`) may hold parts that look like nothing: they are passed over. A
+    name whose base is `sim`, or a play, must hold options only: BadOptionError names the first part that
+    is none.
     """
     base, *parts = model.rpartition("/")[2].split(".")
     options = Options()
     for part in parts:
         try:
             options = _read(options, part, strict=base == "sim")
-        except BadOption:
+        except BadOptionError:
             if base == "sim":
                 raise
     for part in extra.split(".") if extra else []:
@@ -197,5 +200,5 @@ def parse(model: str, extra: str = "") -> Options:
 def _read(options: Options, part: str, *, strict: bool) -> Options:
     changed = _apply(options, part)
     if changed is None and strict:
-        raise BadOption(f"'{part}' is no option of the simulator.")
+        raise BadOptionError(f"'{part}' is no option of the simulator.")
     return changed or options

@@ -30,10 +30,10 @@ Event = tuple[str, bytes]
 class Play:
     """One answer.
 
-    `length`: the declared Content-Length; None means chunked, or until the connection closes if `until_close`.
-    `before`: steps before the head, their bytes sent as they are. `raw`: the steps are the whole conversation, head
-    included. `close`: the connection ends after the answer; `announce` says so in the head. `tail`: bytes after
-    the end of the message.
+    `length`: the declared Content-Length; None means chunked, or until the connection closes if
+    `until_close`. `before`: steps before the head, their bytes sent as they are. `raw`: the steps are the
+    whole conversation, head included. `close`: the connection ends after the answer; `announce` says so in
+    the head. `tail`: bytes after the end of the message.
     """
 
     status: int = 200
@@ -57,8 +57,8 @@ def whole(
 
 
 def sse(event: Event, *, end: bytes = b"\n", colon: bytes = b": ", multiline: bool = False) -> bytes:
-    """One event as bytes. `multiline` puts the first and the last byte of the data on lines of their own, where
-    JSON does not mind."""
+    """One event as bytes. `multiline` puts the first and the last byte of the data on lines of their own,
+    where JSON does not mind."""
     name, data = event
     lines = [b"event" + colon + name.encode()] if name else []
     pieces = [data[:1], data[1:-1], data[-1:]] if multiline and data[:1] == b"{" else [data]

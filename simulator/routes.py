@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from email.utils import formatdate
 from functools import lru_cache
+from typing import Any
 
 import orjson
 
-from simulator import ask as asks, control, delivery, errors, extras, frames, stored
-from simulator.ask import Ask, BadRequest
-from simulator.compose import CREATED, ID
+from simulator import ask as asks, control, errors, extras, frames, stored
+from simulator.ask import Ask, BadRequestError
+from simulator.compose import ID
 from simulator.core import Raw, Seen, Vendor
+from simulator.delivery import deliver
 from simulator.faults import FAULTS
-from simulator.options import BadOption, Options, parse
+from simulator.frames import spoil_whole
+from simulator.made import EVENT_STREAM, Made
+from simulator.options import BadOptionError, Options, parse
 from simulator.play import Act, Headers, Play, whole
 
 _GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(\w+)")
-_GENERATE = {
-    "/v1/chat/completions": "openai_chat",
-    "/v1/responses": "openai_responses",
-    "/v1/messages": "anthropic",
+_READERS: dict[str, Callable[[dict[str, Any]], Ask]] = {
+    "/v1/chat/completions": asks.chat,
+    "/v1/responses": asks.responses,
+    "/v1/messages": asks.anthropic,
 }
-_ID, _CREATED = ID.encode(), str(CREATED).encode()
 _MAX_CACHED = 2**20
 _cache: dict[tuple[object, ...], list[bytes]] = {}
 
@@ -84,9 +89,9 @@ def answer(vendor: Vendor, seen: Seen, body: bytes) -> Play:
     dialect = dialect_of(seen)
     try:
         play = _refused(seen, dialect) or _route(vendor, seen, dialect)
-    except BadRequest as error:
+    except BadRequestError as error:
         play = refusal("400", dialect, text=str(error), param=error.param)
-    except BadOption as error:
+    except BadOptionError as error:
         play = refusal("400", dialect, text=str(error), param="model")
     return _stamped(play, vendor.fresh_id())
 
@@ -117,50 +122,38 @@ def _refused(seen: Seen, dialect: str) -> Play | None:
 
 
 def _route(vendor: Vendor, seen: Seen, dialect: str) -> Play:
-    path, method = seen.path, seen.method
-    if method == "POST" and path in _GENERATE:
-        ask = {"openai_chat": asks.chat, "openai_responses": asks.responses, "anthropic": asks.anthropic}[
-            dialect
-        ](asks.load(seen.body))
-        return generate(vendor, seen, dialect, ask)
-    gemini = _GEMINI.fullmatch(path) if method == "POST" else None
-    if gemini and gemini[2] in ("generateContent", "streamGenerateContent"):
+    path, gemini = seen.path, _GEMINI.fullmatch(seen.path)
+    if seen.method == "POST" and path in _READERS:
+        return generate(vendor, seen, dialect, _READERS[path](asks.load(seen.body)))
+    if seen.method == "POST" and gemini and gemini[2] in ("generateContent", "streamGenerateContent"):
         streams = gemini[2] == "streamGenerateContent"
-        ask = asks.gemini(gemini[1], asks.load(seen.body), stream=streams)
-        return generate(vendor, seen, dialect, ask)
+        return generate(vendor, seen, dialect, asks.gemini(gemini[1], asks.load(seen.body), stream=streams))
     if path.startswith("/v1/responses/"):
         return stored.answer(vendor, seen) or refusal("404", dialect, text="Response not found.")
-    other = extras.answer(vendor, seen, dialect, gemini[1] if gemini else "", gemini[2] if gemini else "")
-    if other is None:
-        return refusal("404", dialect, text=f"Unknown request URL: {method} {path}.")
-    return other if isinstance(other, Play) else finish(vendor, seen, dialect, *other)
+    made = extras.answer(seen, dialect, gemini[1] if gemini else "", gemini[2] if gemini else "")
+    if made is None:
+        return refusal("404", dialect, text=f"Unknown request URL: {seen.method} {path}.")
+    if made.kind.startswith(("application/json", "text/")):
+        made = made.stamped(vendor.fresh_id(), int(time.time()))
+    return finish(vendor, seen, dialect, made)
 
 
 def generate(vendor: Vendor, seen: Seen, dialect: str, ask: Ask) -> Play:
     """A whole or streamed answer, with whatever fault the name or the script asks for."""
-    assert isinstance(seen.play, str)
-    options = parse(ask.model, seen.play)
+    options = parse(ask.model, str(seen.play))
     if dialect == "openai_responses":
         unknown = stored.unknown_previous(vendor, seen, ask)
         if unknown:
             return unknown
     streamed = ask.stream is not (options.fault == "swap")
     as_array = dialect == "gemini" and streamed and "alt=sse" not in seen.query
-    told = rendered(dialect, ask, options, streamed=streamed, as_array=as_array)
-    fresh = vendor.fresh_id()
-    joined = b"\0".join(told).replace(_ID, fresh.encode()).replace(_CREATED, str(int(time.time())).encode())
-    pieces = joined.split(b"\0") if told else []
+    kind = EVENT_STREAM if streamed and not as_array else "application/json"
+    frames = rendered(dialect, ask, options, streamed=streamed, as_array=as_array)
+    fresh, now = vendor.fresh_id(), int(time.time())
+    made = Made(options, frames, kind, ask.model, streamed).stamped(fresh, now)
     if dialect == "openai_responses" and ask.body.get("store") is not False:
-        stored.keep(vendor, seen, ask, options, fresh, pieces, streamed=streamed)
-    return finish(
-        vendor, seen, dialect, options, pieces, _kind(streamed, as_array), ask.model, streamed, fresh
-    )
-
-
-def _kind(streamed: bool, as_array: bool) -> str:
-    if streamed and not as_array:
-        return "text/event-stream; charset=utf-8"
-    return "application/json"
+        stored.keep(vendor, seen.secret, ask, options, fresh=fresh, now=now)
+    return finish(vendor, seen, dialect, made)
 
 
 def rendered(dialect: str, ask: Ask, options: Options, *, streamed: bool, as_array: bool) -> list[bytes]:
@@ -190,35 +183,25 @@ def rendered(dialect: str, ask: Ask, options: Options, *, streamed: bool, as_arr
     return made
 
 
-def finish(
-    vendor: Vendor,
-    seen: Seen,
-    dialect: str,
-    options: Options,
-    pieces: list[bytes],
-    kind: str,
-    model: str = "",
-    streamed: bool = False,
-    fresh: str = "",
-) -> Play:
-    """The play of frames, or of the fault that takes their place."""
+def finish(vendor: Vendor, seen: Seen, dialect: str, made: Made) -> Play:
+    """The play of an answer, or of the fault that takes its place."""
+    options = made.options
     headers = vendor_headers(dialect)
-    if fresh:
-        headers = [(name, value.replace(ID, fresh)) for name, value in headers]
     fault = options.fault
     if fault and FAULTS[fault].stage == "status":
-        return _status(seen, dialect, options, model, headers, kind)
+        return _status(seen, dialect, made, headers)
     if fault == "body-early":
         play = refusal("413", dialect)
         play.close = True
         return play
     if fault in ("body-reset", "body-refuse"):
         return Play(before=(Act.RESET if fault == "body-reset" else Act.STALL,))
-    pace = vendor.pace if options.plain else 0
-    return delivery.deliver(pieces, options, kind=kind, headers=headers, streamed=streamed, pace=pace)
+    if not made.streamed and made.kind == "application/json":
+        made = replace(made, frames=[spoil_whole(made.frames[0], dialect, options)])
+    return deliver(made, headers, pace=vendor.pace if options.plain else 0)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _page(title: str) -> bytes:
     return (
         f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>\n<body><center><h1>{title}</h1></center>"
@@ -226,8 +209,8 @@ def _page(title: str) -> bytes:
     ).encode()
 
 
-def _status(seen: Seen, dialect: str, options: Options, model: str, headers: Headers, kind: str) -> Play:
-    fault = options.fault
+def _status(seen: Seen, dialect: str, made: Made, headers: Headers) -> Play:
+    options, fault = made.options, made.options.fault
     if fault in ("html", "html-502"):
         title, status = ("Welcome", 200) if fault == "html" else ("502 Bad Gateway", 502)
         play = whole(_page(title), status=status, kind="text/html; charset=utf-8")
@@ -235,16 +218,12 @@ def _status(seen: Seen, dialect: str, options: Options, model: str, headers: Hea
         target = "http://elsewhere.invalid/v1/login"
         play = whole(b"", status=302, kind="text/html", headers=[("location", target)])
     elif fault == "empty":
-        play = Play(headers=[("content-type", kind), *headers])
+        play = Play(headers=[("content-type", made.kind), *headers])
     elif fault == "404-path":
         play = whole(b"404 page not found\n", status=404, kind="text/plain")
     else:
-        play = refusal(
-            fault,
-            dialect,
-            text=_leak(seen, errors.KINDS[fault], dialect) if options.leak else "",
-            model=model,
-        )
+        text = _leak(seen, errors.KINDS[fault], dialect) if options.leak else ""
+        play = refusal(fault, dialect, text=text, model=made.model)
     if options.retry:
         value = formatdate(time.time() + 30, usegmt=True) if options.retry == "date" else options.retry
         play.headers.append(("retry-after", value))

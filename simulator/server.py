@@ -10,7 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Self
+from typing import Self, cast
 
 import httptools
 
@@ -103,9 +103,9 @@ class Simulator:
         """Forget scripts, requests and stored responses; connections stay."""
         self.vendor.reset()
 
-    async def wait_for(self, count: int, timeout: float = 10) -> Seen:
+    async def wait_for(self, count: int, within: float = 10) -> Seen:
         """See Vendor.wait_for."""
-        return await self.vendor.wait_for(count, timeout)
+        return await self.vendor.wait_for(count, within)
 
 
 def head_of(play: Play, *, keep: bool) -> bytes:
@@ -142,6 +142,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[tuple[Seen, bytes, bool]] = deque()
         self.task: asyncio.Task[None] | None = None
         self._seen: Seen | None = None
+        self._open: list[Seen] = []
         self._target = b""
         self._headers: Headers = []
         self._body: list[bytes] = []
@@ -150,9 +151,8 @@ class Connection(asyncio.Protocol):
     # what the loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_FLUSH_AT * 4)
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_FLUSH_AT * 4)
         self._simulator.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -160,8 +160,8 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         if self.task is not None:
             self.task.cancel()
-        if self._seen is not None:
-            self._seen.end(left=True)
+        for seen in self._open:
+            seen.end(left=True)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -201,6 +201,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         method = self._parser.get_method().decode()
         self._seen = self._vendor.begin(method, self._target.decode("latin-1"), self._headers)
+        self._open.append(self._seen)
         if (self._seen.header("expect") or "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._early(b"")
@@ -247,11 +248,15 @@ class Connection(asyncio.Protocol):
                 seen, body, keep = self._waiting.popleft()
                 play = routes.answer(self._vendor, seen, body)
                 stays = await self._play(play, keep=keep and not (play.close and play.announce))
+                self._open.remove(seen)
                 seen.end(left=False)
                 if not stays or not keep or play.close:
                     self._deaf = True
                     self._transport.close()
                     return
+        except Exception:
+            self._transport.abort()
+            raise
         finally:
             self.task = None
 
@@ -310,14 +315,15 @@ class Connection(asyncio.Protocol):
         return True
 
     async def _drained(self) -> None:
-        """Until what was written has left, and a moment for the client to read it before the reset wipes it."""
+        """Until what was written has left, and a moment for the client to read it before the reset wipes
+        it."""
         self._transport.set_write_buffer_limits(high=0)
         await self._writable.wait()
         await asyncio.sleep(0.02)
 
     def _reset(self) -> None:
-        if self._seen is not None:
-            self._seen.end(left=False)
+        for seen in self._open:
+            seen.end(left=False)
         linger = self._transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
             linger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -7,27 +7,27 @@ from typing import Any
 import orjson
 
 from simulator.ask import Ask
-from simulator.compose import CREATED, ID, compose
+from simulator.compose import compose
 from simulator.core import Seen, Vendor
+from simulator.made import Made
 from simulator.options import Options
 from simulator.play import Play, whole
 from simulator.responses import whole as whole_response
 
 MAX_STORED = 1_000
+MAX_BYTES = 2**20
 
 
-def keep(
-    vendor: Vendor, seen: Seen, ask: Ask, options: Options, fresh: str, pieces: list[bytes], *, streamed: bool
-) -> None:
-    """Remember a response under its secret; the oldest go first."""
-    body = pieces[0] if pieces and not streamed else b""
-    if not body:
-        told = orjson.dumps(whole_response(compose(ask, options)))
-        body = told.replace(ID.encode(), fresh.encode()).replace(str(CREATED).encode(), b"1760000000")
+def keep(vendor: Vendor, secret: str, ask: Ask, options: Options, *, fresh: str, now: int) -> None:
+    """Remember a response under its secret; the oldest go first, and a very large one is not kept at all."""
+    made = Made(options, [orjson.dumps(whole_response(compose(ask, options)))]).stamped(fresh, now)
     inputs = ask.body["input"]
     if isinstance(inputs, str):
         inputs = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": inputs}]}]
-    vendor.stored[seen.secret, "resp_" + fresh] = orjson.dumps([orjson.loads(body), inputs])
+    kept = made.frames[0], orjson.dumps(inputs)
+    if sum(map(len, kept)) > MAX_BYTES:
+        return
+    vendor.stored[secret, "resp_" + fresh] = kept
     while len(vendor.stored) > MAX_STORED:
         del vendor.stored[next(iter(vendor.stored))]
 
@@ -52,15 +52,15 @@ def answer(vendor: Vendor, seen: Seen) -> Play | None:
     kept = vendor.stored.get((seen.secret, id_))
     if kept is None:
         return None
-    response, inputs = orjson.loads(kept)
+    response, inputs = kept
     match (seen.method, rest):
         case ("GET", ""):
-            return whole(orjson.dumps(response))
+            return whole(response)
         case ("DELETE", ""):
             del vendor.stored[seen.secret, id_]
             return whole(orjson.dumps({"id": id_, "object": "response", "deleted": True}))
         case ("GET", "input_items"):
-            return whole(orjson.dumps(_listed(inputs)))
+            return whole(orjson.dumps(_listed(orjson.loads(inputs))))
         case ("POST", "cancel"):
             text = "Only responses created with background=true can be cancelled."
             error = {"message": text, "type": "invalid_request_error", "param": None, "code": None}
