@@ -28,8 +28,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@", re.I), rf"\1{GONE}@"),
     # keys that tell themselves by their shape: OpenAI, Anthropic, ours, Google, Groq, xAI, Hugging Face, GitHub
     (re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{8,}|\bAIza[A-Za-z0-9_-]{20,}|\b(?:gsk|hf|ghp|xai)[_-][A-Za-z0-9]{16,}"), GONE),
-    # ciphertexts: Fernet's, and our own "version.key id.base64"
-    (re.compile(r"\bgAAAA[A-Za-z0-9_-]{20,}={0,2}"), GONE),
+    # ciphertexts: Fernet's, and our own version.key id.base64
+    (re.compile(r"\bgAAAA[A-Za-z0-9_-]{20,}={0,2}|\bv1\.[A-Za-z0-9]{1,16}\.[A-Za-z0-9_-]{30,}={0,2}"), GONE),
 )
 
 

@@ -94,6 +94,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.forms",  # its own templates, for FORM_RENDERER
     "rest_framework",
     "csp",
     "changes",

@@ -1,0 +1,155 @@
+"""`manage.py serve`: the one way the server is started."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+import socket
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+from django.utils.translation import gettext as _
+
+from aether.boot import ensure_database, ensure_migrated, ensure_secrets
+from aether.supervision import Recorder, RecorderFailed, recorder_command
+
+OPEN_FILES = 65_536
+"""Sockets and files that we ask the system to allow: two for each stream."""
+IDLE_CONNECTION_SECONDS = 75
+
+
+class Command(BaseCommand):
+    help = "Serves the relay and the admin, and keeps the recorder running beside them."
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on, 0 for any (default: 8000)")
+        parser.add_argument("--workers", type=int, default=1, help="number of server processes (only 1 so far)")
+
+    def handle(self, *args: Any, host: str, port: int, workers: int, **options: Any) -> None:
+        if workers != 1:
+            raise CommandError(
+                _("Only one server process is possible so far: many need shared limits. Start with --workers 1.")
+            )
+        os.umask(0o077)
+        ensure_database()
+        ensure_migrated()
+        ensure_secrets()
+        connections.close_all()
+        signal.signal(signal.SIGTERM, _leave)
+        signal.signal(signal.SIGINT, _leave)
+        raise_open_files()
+        recorder = Recorder(recorder_command(str(settings.BASE_DIR / "manage.py")))
+        with hold_lock(), bind(host, port) as listener:
+            try:
+                recorder.start()
+                self.run_server(listener)
+            except RecorderFailed:
+                raise CommandError(_("The recorder did not start: see its message above.")) from None
+            finally:
+                recorder.close()
+
+    def run_server(self, listener: socket.socket) -> None:
+        """Serves until SIGTERM or Ctrl-C, then lets running requests finish."""
+        server = Server(
+            uvicorn.Config(
+                "aether.asgi:application",
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=IDLE_CONNECTION_SECONDS,
+                timeout_graceful_shutdown=int(settings.RELAY_DRAIN_SECONDS),
+            ),
+            command=self,
+        )
+
+        def end(signum: int, frame: FrameType | None) -> None:
+            server.should_exit = True
+
+        # uvicorn sets its own while it serves, puts these back, and raises the signal it got once more.
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        server.run(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, telling where it listens once it does."""
+
+    def __init__(self, config: uvicorn.Config, command: BaseCommand) -> None:
+        super().__init__(config)
+        self.command = command
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            host, port = listener.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            self.command.stdout.write(
+                _("Listening on %(address)s") % {"address": f"http://{shown}:{port}"}, ending="\n"
+            )
+            self.command.stdout.flush()
+
+
+@contextmanager
+def hold_lock() -> Iterator[None]:
+    """Holds the data directory's serve.lock. Raises CommandError while another server has it."""
+    descriptor = os.open(settings.AETHER_DATA_DIR / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CommandError(
+                _("Another server runs on %(path)s: stop it, or give this one an AETHER_DATA_DIR of its own.")
+                % {"path": settings.AETHER_DATA_DIR}
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to the address, not listening yet: a port in use is told before anything is started. Raises
+    CommandError."""
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            _("Cannot listen on %(host)s port %(port)d (%(reason)s): choose another with --host and --port.")
+            % {"host": host, "port": port, "reason": getattr(error, "strerror", None) or error}
+        ) from None
+    return listener
+
+
+def raise_open_files() -> None:
+    """Raises the limit of open files as far as the system allows, and is useful."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    sys.exit(0)
