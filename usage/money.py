@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
@@ -10,29 +10,15 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-SCALE = 12
-PICO = Decimal(1).scaleb(-SCALE)
-GREATEST = 2**63 - 1
-
-
-def to_pico(amount: Decimal) -> int:
-    """Whole pico-dollars, rounded half to even. Raises OverflowError beyond the column's range."""
-    pico = int(amount.quantize(PICO, rounding=ROUND_HALF_EVEN).scaleb(SCALE))
-    if not -GREATEST <= pico <= GREATEST:
-        raise OverflowError("the amount does not fit a money column")
-    return pico
-
-
-def from_pico(pico: int) -> Decimal:
-    """Dollars of a whole number of pico-dollars, exact."""
-    return Decimal(pico).scaleb(-SCALE)
+from usage.pico import SCALE, from_pico, to_pico
 
 
 class MoneyField(models.BigIntegerField):
-    """A Decimal of dollars kept as an integer of pico-dollars (1e-12); the same exact fixed point serves ratios.
+    """A Decimal of dollars kept as an integer of pico-dollars (1e-12); the same exact fixed point serves
+    ratios.
 
-    SQLite keeps decimals as floats, so a DecimalField would lose digits. Sum in SQL over integers, never through
-    the ORM's Sum, which would take this field's converter.
+    SQLite keeps decimals as floats, so a DecimalField would lose digits. Sum in SQL over integers, never
+    through the ORM's Sum, which would take this field's converter.
     """
 
     description = _("Amount of money in US dollars")

@@ -1,0 +1,188 @@
+"""Who pays what when a request is over, however it ended.
+
+One call per attempt. `Charge.attempt_*` is the operator's ledger: what the provider did for us. The rest is
+the consumer's: what the request is billed, from the one attempt that reached the client; 0 where none did.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from usage.pico import EXACT, to_pico
+from usage.pricing import Price
+from wire.types import COUNT_TOKENS, GENERATE, STORED, Usage
+
+NONE, REPORTED, ESTIMATED = "none", "reported", "estimated"
+DEFAULT_BYTES_PER_TOKEN = 4.0
+FREE = Decimal(0)
+NOTHING = Usage()
+LEFT_UNFINISHED = ("client_gone", "interrupted")
+UNBILLED_KINDS = (COUNT_TOKENS, STORED)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one attempt costs, in unrounded dollars, and the token counts that this was computed from.
+
+    `usage` and `list_cost` are the record's, `attempt_usage`, `attempt_list_cost` and `own_cost` the
+    attempt's. A list cost is None where something is to be paid for and no price is known. `usage_source`
+    is `none`, `reported` or `estimated`.
+    """
+
+    usage: Usage
+    list_cost: Decimal | None
+    saved_cost: Decimal
+    usage_source: str
+    estimated: bool
+    suspect: bool
+    unpriced: bool
+    attempt_usage: Usage
+    attempt_list_cost: Decimal | None
+    own_cost: Decimal
+
+    @property
+    def list_pico(self) -> int | None:
+        """The consumer's cost as the record stores it."""
+        return None if self.list_cost is None else to_pico(self.list_cost)
+
+    @property
+    def attempt_list_pico(self) -> int | None:
+        """The attempt's list cost as the attempt stores it."""
+        return None if self.attempt_list_cost is None else to_pico(self.attempt_list_cost)
+
+    @property
+    def own_pico(self) -> int:
+        """The attempt's own cost as attempt and record store it."""
+        return to_pico(self.own_cost)
+
+    @property
+    def saved_pico(self) -> int:
+        """What the cache saved the consumer as the record stores it."""
+        return to_pico(self.saved_cost)
+
+
+def charge(
+    price: Price | None,
+    usage: Usage,
+    *,
+    kind: str = GENERATE,
+    outcome: str = "ok",
+    sent: bool = True,
+    delivered: bool = True,
+    committed: bool = True,
+    ended: bool = True,
+    text_bytes: int = 0,
+    request_bytes: int = 0,
+    bytes_per_token: float = DEFAULT_BYTES_PER_TOKEN,
+    input_bytes_per_token: float = DEFAULT_BYTES_PER_TOKEN,
+    input_limit: int | None = None,
+    count: int = 1,
+    cost_multiplier: Decimal = Decimal(1),
+    free: bool = False,
+) -> Charge:
+    """The charge for one attempt at the end of it.
+
+    `sent`: the whole request went to the provider. `delivered`: a meaningful frame reached us. `committed`:
+    one was sent to the client. `ended`: the format's own end arrived. `outcome` is the record's. `text_bytes`
+    is what was delivered to us, counted; `request_bytes` the size of the request, from which the input is
+    estimated where nobody told it (at most `input_limit` tokens, the context window). `count` is `n`: how
+    many times the price per request counts where an answer of another kind than generate tells no usage.
+    `free`: the provider's billing is free.
+    """
+    if kind in UNBILLED_KINDS:
+        return _nothing(usage.suspect)
+    final, estimated, requests = usage, False, 1
+    if kind == GENERATE:
+        worked = delivered or ended
+        abandoned = sent and outcome in LEFT_UNFINISHED
+        final, estimated = _counted(
+            usage,
+            estimate_output=worked,
+            estimate_input=worked or abandoned,
+            counted_output=_tokens(text_bytes, bytes_per_token),
+            counted_input=_tokens(request_bytes, input_bytes_per_token, input_limit),
+        )
+    elif usage.input_reported or usage.output_reported:
+        final, estimated = _counted(
+            usage,
+            estimate_output=usage.output_reported,
+            estimate_input=False,
+            counted_output=_tokens(text_bytes, bytes_per_token),
+            counted_input=0,
+        )
+    elif delivered:
+        estimated, requests = True, max(1, count)
+    estimated = estimated or (usage.write_split_assumed and usage.cache_write_5m_tokens > 0)
+    cost = _cost(price, final, delivered=delivered, requests=requests)
+    own = FREE if free or cost is None else EXACT.multiply(cost, cost_multiplier)
+    reported = usage.input_reported or usage.output_reported
+    if not committed:
+        return Charge(
+            usage=replace(NOTHING, suspect=usage.suspect),
+            list_cost=FREE,
+            saved_cost=FREE,
+            usage_source=NONE,
+            estimated=False,
+            suspect=usage.suspect,
+            unpriced=False,
+            attempt_usage=final,
+            attempt_list_cost=cost,
+            own_cost=own,
+        )
+    guessed = final.input_tokens != usage.input_tokens or final.output_tokens != usage.output_tokens
+    return Charge(
+        usage=final,
+        list_cost=cost,
+        saved_cost=FREE if price is None else price.saved(final),
+        usage_source=ESTIMATED if guessed or (estimated and not reported) else REPORTED if reported else NONE,
+        estimated=estimated,
+        suspect=usage.suspect,
+        unpriced=cost is None,
+        attempt_usage=final,
+        attempt_list_cost=cost,
+        own_cost=own,
+    )
+
+
+def _nothing(suspect: bool) -> Charge:
+    return Charge(
+        usage=NOTHING,
+        list_cost=FREE,
+        saved_cost=FREE,
+        usage_source=NONE,
+        estimated=False,
+        suspect=suspect,
+        unpriced=False,
+        attempt_usage=NOTHING,
+        attempt_list_cost=FREE,
+        own_cost=FREE,
+    )
+
+
+def _tokens(size: int, bytes_per_token: float, limit: int | None = None) -> int:
+    tokens = math.ceil(max(0, size) / bytes_per_token) if bytes_per_token > 0 else 0
+    return tokens if limit is None else min(tokens, limit)
+
+
+def _counted(
+    usage: Usage, *, estimate_output: bool, estimate_input: bool, counted_output: int, counted_input: int
+) -> tuple[Usage, bool]:
+    """The usage with what was not told filled in, and whether any of it is an estimate."""
+    output_tokens, input_tokens, estimated = usage.output_tokens, usage.input_tokens, False
+    if not (usage.final and usage.output_reported) and (estimate_output or usage.output_reported):
+        output_tokens, estimated = max(output_tokens, counted_output), True
+    if not usage.input_reported and estimate_input:
+        cache = usage.cache_read_tokens + usage.cache_write_tokens
+        input_tokens, estimated = max(input_tokens, counted_input, cache), True
+    if (output_tokens, input_tokens) == (usage.output_tokens, usage.input_tokens):
+        return usage, estimated
+    return replace(usage, output_tokens=output_tokens, input_tokens=input_tokens), estimated
+
+
+def _cost(price: Price | None, usage: Usage, *, delivered: bool, requests: int) -> Decimal | None:
+    if price is not None:
+        return price.cost(usage, delivered=delivered, requests=requests)
+    owed = delivered or usage.input_tokens or usage.output_tokens or usage.tool_uses
+    return None if owed else FREE

@@ -1,0 +1,30 @@
+"""Exact money without Django: decimal dollars to whole pico-dollars (1e-12) and back."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+SCALE = 12
+PICO = Decimal(1).scaleb(-SCALE)
+GREATEST = 2**63 - 1
+
+EXACT = Context(prec=120, rounding=ROUND_HALF_EVEN)
+"""Wide enough that no product of tokens, price, factor and multiplier is rounded before its one quantisation;
+decimal's default of 28 digits is not."""
+
+
+def to_pico(amount: Decimal) -> int:
+    """Whole pico-dollars, rounded half to even. Raises OverflowError beyond the column's range."""
+    if not amount.is_finite():
+        raise OverflowError("the amount does not fit a money column")
+    if amount.adjusted() > 2 * SCALE:
+        raise OverflowError("the amount does not fit a money column")
+    pico = int(amount.quantize(PICO, context=EXACT).scaleb(SCALE, context=EXACT))
+    if not -GREATEST <= pico <= GREATEST:
+        raise OverflowError("the amount does not fit a money column")
+    return pico
+
+
+def from_pico(pico: int) -> Decimal:
+    """Dollars of a whole number of pico-dollars, exact."""
+    return Decimal(pico).scaleb(-SCALE)
