@@ -1,5 +1,5 @@
-"""What must hold before a command that touches secrets goes on: the database answers, its tables are up to date, the
-server's secrets are there. Each failure is one sentence with its remedy."""
+"""What must hold before a command that touches secrets goes on: the database answers, its tables are up to
+date, the server's secrets are there. Each failure is one sentence with its remedy."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from consumers.models import ApiKey
 from providers.models import Key
 
 _PARSE: dict[str, Callable[[str], object]] = {
-    secretfiles.SECRET_KEY: lambda value: secretfiles.check_length(secretfiles.SECRET_KEY, value),
-    secretfiles.KEY_PEPPER: lambda value: secretfiles.check_length(secretfiles.KEY_PEPPER, value).encode(),
+    secretfiles.SECRET_KEY: str,
+    secretfiles.KEY_PEPPER: secretfiles.parse_pepper,
     secretfiles.ENCRYPTION_KEYS: secretfiles.parse_ring,
 }
 
@@ -31,7 +31,8 @@ def ensure_database() -> None:
     except (DatabaseError, InterfaceError) as error:
         reason = redact(" ".join(str(error).split()))[:300]
         raise CommandError(
-            _("The database cannot be reached (%(reason)s): start it, or correct DATABASE_URL.") % {"reason": reason}
+            _("The database cannot be reached (%(reason)s): start it, or correct DATABASE_URL.")
+            % {"reason": reason}
         ) from None
 
 
@@ -47,16 +48,17 @@ def ensure_migrated() -> None:
 
 
 def ensure_secrets() -> None:
-    """Sees that every secret of the server is set, making those that are missing while the database holds nothing that
-    they would have to fit: neither an upstream key nor an API key. Raises CommandError otherwise."""
+    """Sees that every secret of the server is set, making those that are missing while the database holds
+    nothing that they would have to fit: neither an upstream key nor an API key. Raises CommandError
+    otherwise."""
     missing = [name for name in secretfiles.NAMES if not _present(name)]
     if not missing:
         return
     if database_holds_secrets():
         raise CommandError(
             _(
-                "%(name)s is missing, and the database holds keys made with it: set it, or restore %(path)s from the"
-                " backup. A new one would make them useless."
+                "%(name)s is missing, and the database holds keys made with it: set it, or restore %(path)s"
+                " from the backup. A new one would make them useless."
             )
             % {"name": missing[0], "path": _files().path(missing[0])}
         )

@@ -12,7 +12,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 ENV = environ.Env()
-SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+ON, OFF = ("on", "true", "yes", "1"), ("off", "false", "no", "0")
 DATABASES = ("sqlite", "postgres", "postgresql")
 
 
@@ -28,13 +28,10 @@ def texts(name: str, default: Collection[str] = ()) -> list[str]:
 
 def switch(name: str, default: bool) -> bool:
     """`on` or `off` (true, yes, 1, false, no, 0 too)."""
-    given = text(name)
-    if not given:
-        return default
-    try:
-        return SWITCH[given.lower()]
-    except KeyError:
-        raise ImproperlyConfigured(f"{name} is “{given}”: set it to on or off.") from None
+    given = text(name, "on" if default else "off")
+    if given.lower() not in ON + OFF:
+        raise ImproperlyConfigured(f"{name} is “{given}”: set it to on or off.")
+    return given.lower() in ON
 
 
 def choice(name: str, options: Collection[str]) -> str:
@@ -80,23 +77,28 @@ def url(name: str, schemes: Collection[str]) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise ImproperlyConfigured(f"{name} is no address: set it to {' or '.join(f'{s}://host' for s in schemes)}.")
+        wanted = " or ".join(f"{scheme}://host" for scheme in schemes)
+        raise ImproperlyConfigured(f"{name} is no address: set it to {wanted}.")
     return given.rstrip("/")
 
 
 def database(name: str, default: Path) -> dict[str, Any]:
-    """Django's settings of the database named by an address: SQLite at `default` unless set, or PostgreSQL."""
+    """Django's settings of the database named by an address: SQLite at `default` unless set, or
+    PostgreSQL."""
     given = text(name, f"sqlite:///{default}")
     scheme = given.partition(":")[0]
     if scheme not in DATABASES or "://" not in given:
         raise ImproperlyConfigured(
-            f"{name} names no database we know: set it to sqlite:///path or postgresql://user:password@host:port/name."
+            f"{name} names no database we know: set it to sqlite:///path or"
+            " postgresql://user:password@host:port/name."
         )
     config: dict[str, Any] = ENV.db_url_config(given)
     options = config.setdefault("OPTIONS", {})
     if scheme == "sqlite":
         if config["NAME"] == ":memory:":
-            raise ImproperlyConfigured(f"{name} must name a file: several processes read it (sqlite:///path).")
+            raise ImproperlyConfigured(
+                f"{name} must name a file: several processes read it (sqlite:///path)."
+            )
         # A reader never waits for the writer; a writer takes its lock at once, or it could not wait for it.
         options |= {"transaction_mode": "IMMEDIATE", "timeout": 10, "init_command": "PRAGMA journal_mode=WAL"}
     else:

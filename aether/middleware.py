@@ -39,8 +39,8 @@ def no_store(get_response: Handler) -> Handler:
 
 
 class ContentSecurityPolicy(CSPMiddleware):
-    """The strict policy everywhere; under /admin/ with what Unfold's pages need (Alpine evaluates expressions, the
-    theme's colours are an inline style)."""
+    """The strict policy everywhere; under /admin/ with what Unfold's pages need (Alpine evaluates
+    expressions, the theme's colours are an inline style)."""
 
     def get_policy_parts(self, request: HttpRequest, response: Any, report_only: bool = False) -> PolicyParts:
         parts = super().get_policy_parts(request, response, report_only)
@@ -50,8 +50,8 @@ class ContentSecurityPolicy(CSPMiddleware):
 
 
 class StaticFiles(WhiteNoiseMiddleware):
-    """WhiteNoise, in the event loop where the chain is asynchronous: as a synchronous middleware it would hold a thread
-    for every request behind it, and keep a client's departure from them."""
+    """WhiteNoise, in the event loop where the chain is asynchronous: as a synchronous middleware it would
+    hold a thread for every request behind it, and keep a client's departure from them."""
 
     sync_capable = True
     async_capable = True
@@ -63,7 +63,9 @@ class StaticFiles(WhiteNoiseMiddleware):
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        found = self.files.get(request.path_info) if not self.autorefresh else self.find_file(request.path_info)
+        found = (
+            self.files.get(request.path_info) if not self.autorefresh else self.find_file(request.path_info)
+        )
         if found is None:
             response: HttpResponseBase | Awaitable[HttpResponseBase] = self.get_response(request)
             return response

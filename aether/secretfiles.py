@@ -1,6 +1,7 @@
 """The server's own secrets: from the environment, else from files in the data directory, else made anew.
 
-Imported by the settings, so it knows no model; whether new secrets may be made is for `aether.boot` to say."""
+Imported by the settings, so it knows no model; whether new secrets may be made is for `aether.boot` to
+say."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+
+from aether.env import text
 
 SECRET_KEY = "SECRET_KEY"  # noqa: S105 - the variable's name
 ENCRYPTION_KEYS = "AETHER_ENCRYPTION_KEYS"
@@ -33,19 +36,28 @@ class SecretFiles:
         """Where the secret `name` is kept."""
         return self.folder / name.lower()
 
-    def read(self, name: str) -> str:
-        """The secret, or "" where there is none. Raises ImproperlyConfigured if its file cannot be read."""
+    def find(self, name: str) -> str:
+        """The secret from the environment, else from its file, else "". Raises ImproperlyConfigured where it
+        is too short or its file cannot be read."""
+        secret = text(name)
         try:
-            return self.path(name).read_text("ascii").strip()
+            secret = secret or self.path(name).read_text("ascii").strip()
         except FileNotFoundError:
             return ""
         except (OSError, UnicodeDecodeError) as error:
+            reason = type(error).__name__
             raise ImproperlyConfigured(
-                f"{self.path(name)} cannot be read ({type(error).__name__}): restore the file or set {name}."
+                f"{self.path(name)} cannot be read ({reason}): restore it, or set {name}."
             ) from None
+        if len(secret) < LEAST_LENGTH:
+            raise ImproperlyConfigured(
+                f"{name} is too short: set it to {LEAST_LENGTH} random characters or more."
+            )
+        return secret
 
     def create(self, name: str) -> str:
-        """Makes a secret and keeps it, mode 0600, on the disk before it returns. Another process that was first wins."""
+        """Makes a secret and keeps it, mode 0600, on the disk before it returns. If another process was
+        first, its secret holds."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self.path(name).with_suffix(f".{os.getpid()}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -60,12 +72,12 @@ class SecretFiles:
             pass
         finally:
             draft.unlink()
-        descriptor = os.open(self.folder, os.O_RDONLY)
+        folder = os.open(self.folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            os.fsync(folder)
         finally:
-            os.close(descriptor)
-        return self.read(name)
+            os.close(folder)
+        return self.find(name)
 
 
 def generate(name: str) -> str:
@@ -75,26 +87,25 @@ def generate(name: str) -> str:
     return secrets.token_urlsafe(48)
 
 
-def check_length(name: str, value: str) -> str:
-    """`value`, if it is long enough to be a secret. Raises ImproperlyConfigured."""
-    if len(value) < LEAST_LENGTH:
-        raise ImproperlyConfigured(f"{name} is too short: set it to {LEAST_LENGTH} random characters or more.")
-    return value
+def parse_pepper(value: str) -> bytes:
+    """The pepper as the bytes that digests are keyed with."""
+    return value.encode()
 
 
 def parse_ring(value: str) -> dict[str, bytes]:
-    """The key ring `id:base64key,id:base64key` as key by id, in the order given. Raises ImproperlyConfigured."""
+    """The key ring `id:base64key,id:base64key` as key by id, in the order given. Raises
+    ImproperlyConfigured."""
     ring: dict[str, bytes] = {}
     for part in filter(None, (part.strip() for part in value.split(","))):
         key_id, _, encoded = part.partition(":")
         try:
-            key = base64.b64decode(encoded, altchars=b"-_" if set(encoded) & set("-_") else None, validate=True)
+            key = base64.b64decode(encoded.replace("-", "+").replace("_", "/"), validate=True)
         except (binascii.Error, ValueError):
             key = b""
         if not KEY_ID.fullmatch(key_id) or len(key) != KEY_BYTES or key_id in ring:
             raise ImproperlyConfigured(
-                f"{ENCRYPTION_KEYS} is malformed: set it to id:key, several by commas, newest first; an id is up to"
-                f" 16 letters and digits, each of its own, a key is {KEY_BYTES} random bytes in base64."
+                f"{ENCRYPTION_KEYS} is malformed: set it to id:key, several by commas, newest first; an id is"
+                f" up to 16 letters and digits, each of its own, a key {KEY_BYTES} random bytes in base64."
             )
         ring[key_id] = key
     return ring

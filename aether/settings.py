@@ -1,5 +1,5 @@
-"""Everything that can be set, from the environment or from the file .env beside manage.py; .env.example explains
-each variable. A bad value stops the boot with a sentence that names the variable and the remedy."""
+"""Everything that can be set, from the environment or from the file .env beside manage.py; .env.example
+explains each variable. A bad value stops the boot with a sentence that names the variable and the remedy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from urllib.parse import urlsplit
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
-from aether import env, secretfiles
+from aether import env, secretfiles, unfold
 from aether.datadir import private_directory, private_file
-from aether.unfold import UNFOLD as UNFOLD
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.ENV.read_env(os.environ.get("AETHER_ENV_FILE") or BASE_DIR / ".env")
 
 DEBUG = env.switch("DEBUG", False)
 
-# Where things are -----------------------------------------------------------------------------------------------------
+# Where things are
 
 AETHER_DATA_DIR = private_directory(Path(env.text("AETHER_DATA_DIR", str(BASE_DIR / "data"))).resolve())
 AETHER_PUBLIC_URL = env.url("AETHER_PUBLIC_URL", ("https", "http"))
@@ -38,21 +37,19 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 if REDIS_URL:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
-# Secrets --------------------------------------------------------------------------------------------------------------
-# Read here; made, or missed with a sentence, by aether.boot.ensure_secrets. A missing one has no setting at all, so that
-# nothing is ever encrypted or digested with an empty one.
+# Secrets: read here; made, or missed with a sentence, by aether.boot.ensure_secrets. A missing one has no
+# setting at all, so that nothing is ever encrypted or digested with an empty one.
 
 _files = secretfiles.SecretFiles(AETHER_DATA_DIR / "secrets")
-_given = {name: env.text(name) or _files.read(name) for name in secretfiles.NAMES}
-if _given[secretfiles.SECRET_KEY]:
-    SECRET_KEY = secretfiles.check_length("SECRET_KEY", _given[secretfiles.SECRET_KEY])
+if _secret := _files.find("SECRET_KEY"):
+    SECRET_KEY = _secret
+if _secret := _files.find("AETHER_KEY_PEPPER"):
+    AETHER_KEY_PEPPER: bytes = secretfiles.parse_pepper(_secret)
+if _secret := _files.find("AETHER_ENCRYPTION_KEYS"):
+    AETHER_ENCRYPTION_KEYS: dict[str, bytes] = secretfiles.parse_ring(_secret)
 SECRET_KEY_FALLBACKS = env.texts("SECRET_KEY_FALLBACKS")
-if _given[secretfiles.KEY_PEPPER]:
-    AETHER_KEY_PEPPER: bytes = secretfiles.check_length("AETHER_KEY_PEPPER", _given[secretfiles.KEY_PEPPER]).encode()
-if _given[secretfiles.ENCRYPTION_KEYS]:
-    AETHER_ENCRYPTION_KEYS: dict[str, bytes] = secretfiles.parse_ring(_given[secretfiles.ENCRYPTION_KEYS])
 
-# The relay's knobs: bytes, seconds and counts -------------------------------------------------------------------------
+# The relay's knobs: bytes, seconds and counts
 
 RELAY_DOOR = env.choice("RELAY_DOOR", ("asgi", "django"))
 RELAY_MAX_BODY_BYTES = env.whole("RELAY_MAX_BODY_BYTES", 32 * 1024 * 1024, least=1024)
@@ -84,7 +81,7 @@ RELAY_MAX_ATTEMPTS = env.whole("RELAY_MAX_ATTEMPTS", 3, least=1)
 RELAY_MAX_ATTEMPTS_PER_ENDPOINT = env.whole("RELAY_MAX_ATTEMPTS_PER_ENDPOINT", 2, least=1)
 RELAY_MAX_TRIES = env.whole("RELAY_MAX_TRIES", 8, least=1)
 
-# Django ---------------------------------------------------------------------------------------------------------------
+# Django
 
 INSTALLED_APPS = [
     "unfold",  # before the admin, whose templates it replaces
@@ -152,6 +149,8 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 
+UNFOLD = unfold.UNFOLD
+
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # straight from the packages: no step of collecting before the first start
 WHITENOISE_ALLOW_ALL_ORIGINS = False
@@ -163,11 +162,12 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
 }
 
-# Safety ---------------------------------------------------------------------------------------------------------------
+# Safety
 
 _public = urlsplit(AETHER_PUBLIC_URL)
 _https = _public.scheme == "https"
-ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", *filter(None, [_public.hostname])])
+_hosts = ["localhost", "127.0.0.1", "[::1]", _public.hostname]
+ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS", [host for host in _hosts if host])
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if _https else []
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _https
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
@@ -175,12 +175,14 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax
 SESSION_COOKIE_AGE = 12 * 3600  # of idleness
 SESSION_SAVE_EVERY_REQUEST = True
 SECURE_SSL_REDIRECT = _https
-SECURE_REDIRECT_EXEMPT = [r"^v1/", r"^v1beta/", r"^healthz$", r"^readyz$"]  # programs, and probes inside the network
+# Programs, and probes inside the network, are not redirected.
+SECURE_REDIRECT_EXEMPT = [r"^v1/", r"^v1beta/", r"^healthz$", r"^readyz$"]
 # We speak no TLS: where the public address is https, a proxy ends it and tells the scheme.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
-SILENCED_SYSTEM_CHECKS = ["security.W021"]  # the browsers' preload list is for the owner of a domain to join, not for us
+# The browsers' preload list is for the owner of a domain to join, not for us.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {

@@ -22,8 +22,8 @@ class RecorderFailed(Exception):
 
 
 class Recorder:
-    """The recorder as a child. It holds the reading end of a pipe as its stdin: end of file tells it that its parent is
-    gone, by whatever death, so that it drains and ends."""
+    """The recorder as a child. It holds the reading end of a pipe as its stdin: end of file tells it that its
+    parent is gone, by whatever death, so that it drains and ends."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = list(command)
@@ -52,7 +52,7 @@ class Recorder:
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
-                log.error("the recorder did not end within %g s and is stopped; the journal keeps what it left", seconds)
+                log.error("the recorder did not end within %g s; the journal keeps what it left", seconds)
                 process.kill()
         if self._thread.ident is not None:
             self._thread.join()
@@ -63,10 +63,7 @@ class Recorder:
             with self._lock:
                 if self._ending.is_set():
                     break
-                # A session of its own: Ctrl-C in the terminal is for the server, which then tells the recorder.
-                self._process = process = subprocess.Popen(
-                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-                )
+                self._process = process = self._spawn()
             if self._listen(process):
                 pause = FIRST_PAUSE
             status = process.wait()
@@ -78,6 +75,12 @@ class Recorder:
                 self._ending.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
         self._first.set()
+
+    def _spawn(self) -> subprocess.Popen[str]:
+        # A session of its own: Ctrl-C in the terminal is for the server, which then tells the recorder.
+        return subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
 
     def _listen(self, process: subprocess.Popen[str]) -> bool:
         """Reads what the child prints until it ends; returns whether it got ready."""

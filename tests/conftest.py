@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from tests import servers
 
@@ -22,7 +22,7 @@ left_out = pytest.StashKey[dict[str, int]]()
 
 
 @pytest.fixture(autouse=True)
-def data_dir(settings: SettingsWrapper, tmp_path: Path) -> Path:
+def data_dir(settings: Settings, tmp_path: Path) -> Path:
     """An own AETHER_DATA_DIR for each test."""
     folder = tmp_path / "data"
     folder.mkdir(mode=0o700)
@@ -48,7 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leaves out what cannot run here, and remembers it for the summary."""
     absent = {name: package for name, (here, package) in NEEDS.items() if not here()}
     counts: dict[str, int] = {}
-    kept, dropped = [], []
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
     for item in items:
         wanted = {*getattr(item, "fixturenames", ()), *(marker.name for marker in item.iter_markers())}
         missing = [package for name, package in absent.items() if name in wanted]
@@ -77,4 +78,5 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Says plainly what was left out."""
     for package, number in config.stash.get(left_out, {}).items():
-        terminalreporter.write_line(f"left out: {number} tests that need {package} (Debian: apt-get install {package})")
+        hint = f"(Debian: apt-get install {package})"
+        terminalreporter.write_line(f"left out: {number} tests that need {package} {hint}")

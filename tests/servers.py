@@ -19,6 +19,14 @@ from pathlib import Path
 
 from tests.waiting import until
 
+INITDB = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": 100,
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}
 NO_POSTGRES = "left out on PostgreSQL: no PostgreSQL binaries here (Debian: apt-get install postgresql)"
 
 
@@ -82,7 +90,8 @@ def _process(command: list[str], folder: Path, port: int, user: str | None = Non
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A fresh PostgreSQL cluster; yields the address of its database. Durability is off: it lives for one run."""
+    """A fresh PostgreSQL cluster; yields the address of its database. Durability is off: it lives for one
+    run."""
     binaries = postgres_binaries()
     if binaries is None:
         raise RuntimeError(NO_POSTGRES)
@@ -92,11 +101,13 @@ def postgres() -> Iterator[str]:
         if user:
             shutil.chown(folder, user)
         subprocess.run(
-            [binaries / "initdb", "-D", folder / "data", "-U", "aether", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"],
-            check=True, cwd=folder, user=user, capture_output=True,
-        )  # fmt: skip
-        options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "fsync": "off",
-                   "synchronous_commit": "off", "full_page_writes": "off", "max_connections": 100}  # fmt: skip
+            [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", "aether", *INITDB],
+            check=True,
+            cwd=folder,
+            user=user,
+            capture_output=True,
+        )
+        options = {**OPTIONS, "port": port, "unix_socket_directories": folder}
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with _process([str(binaries / "postgres"), "-D", str(folder / "data"), *flags], folder, port, user):
             url = f"postgresql://aether@127.0.0.1:{port}/postgres"
@@ -124,12 +135,14 @@ def redis() -> Iterator[str]:
 
 
 def main(command: list[str]) -> int:
-    """Runs `command` with AETHER_TEST_DATABASE_URL; returns its exit status, 0 where there is no PostgreSQL."""
+    """Runs `command` with AETHER_TEST_DATABASE_URL; returns its exit status, 0 where there is no
+    PostgreSQL."""
     if postgres_binaries() is None:
         sys.stdout.write(f"{NO_POSTGRES}\n")
         return 0
     with postgres() as url:
-        return subprocess.run(command, check=False, env={**os.environ, "AETHER_TEST_DATABASE_URL": url}).returncode
+        environment = {**os.environ, "AETHER_TEST_DATABASE_URL": url}
+        return subprocess.run(command, check=False, env=environment).returncode
 
 
 if __name__ == "__main__":

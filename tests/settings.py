@@ -1,5 +1,5 @@
-"""The settings under test: the project's own, with a made-up environment, so that nothing of the developer's machine
-reaches a test. AETHER_TEST_DATABASE_URL names a PostgreSQL to run on; without it, a SQLite file of this process."""
+"""The settings under test: the project's own, with a made-up environment, so that nothing of the developer's
+machine reaches a test. AETHER_TEST_DATABASE_URL names a PostgreSQL to run on; without it, SQLite."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ from aether.settings import DATABASES  # noqa: E402
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # A file, as in production: threads and processes share it, and a writer waits its turn instead of failing.
+    # A file, as in production: threads and processes share it, and a writer waits its turn.
     DATABASES["default"]["TEST"] = {"NAME": str(HOME / "test.sqlite3")}
     DATABASES["default"]["OPTIONS"]["init_command"] += "; PRAGMA synchronous=OFF"

@@ -34,13 +34,20 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-        parser.add_argument("--port", type=int, default=8000, help="port to listen on, 0 for any (default: 8000)")
-        parser.add_argument("--workers", type=int, default=1, help="number of server processes (only 1 so far)")
+        parser.add_argument(
+            "--port", type=int, default=8000, help="port to listen on, 0 for any (default: 8000)"
+        )
+        parser.add_argument(
+            "--workers", type=int, default=1, help="number of server processes (only 1 so far)"
+        )
 
     def handle(self, *args: Any, host: str, port: int, workers: int, **options: Any) -> None:
         if workers != 1:
             raise CommandError(
-                _("Only one server process is possible so far: many need shared limits. Start with --workers 1.")
+                _(
+                    "Only one server process is possible so far: many need shared limits."
+                    " Start with --workers 1."
+                )
             )
         os.umask(0o077)
         ensure_database()
@@ -125,8 +132,8 @@ def hold_lock() -> Iterator[None]:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket bound to the address, not listening yet: a port in use is told before anything is started. Raises
-    CommandError."""
+    """A socket bound to the address, not listening yet: a port in use is told before anything is started.
+    Raises CommandError."""
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
