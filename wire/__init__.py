@@ -1,0 +1,16 @@
+"""The dialects that clients and vendors speak, without any I/O: bytes in, bytes and values out."""
+
+from __future__ import annotations
+
+from wire.anthropic import Anthropic
+from wire.format import WireFormat
+from wire.gemini import Gemini
+from wire.openai_chat import OpenAIChat
+from wire.openai_responses import OpenAIResponses
+
+FORMATS: dict[str, WireFormat] = {
+    "openai_chat": OpenAIChat(),
+    "openai_responses": OpenAIResponses(),
+    "anthropic": Anthropic(),
+    "gemini": Gemini(),
+}

@@ -1,0 +1,256 @@
+"""The top-level fields of a JSON request body, read without parsing what stands in them.
+
+A caller's body is hostile input: whatever it holds, reading it gives fields or BadRequest.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from typing import Any, TypeVar
+
+import msgspec
+
+from wire.types import MAX_COUNT, BadRequest
+
+T = TypeVar("T")
+
+MAX_DEPTH = 64
+GUARDED = frozenset(
+    ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n")
+)
+"""Fields that may be given once: what the relay checks must be what upstream obeys (security.md row 30)."""
+
+_MODEL = re.compile(r"[\w.:@\-/]{1,200}", re.ASCII)
+_INTEGER = re.compile(rb"-?\d{1,18}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_STRING = re.compile(rb'"[^"]*"')
+_DEPTH_STEPS = bytes(1 if char in b"{[" else 255 for char in range(256))
+_NOT_BRACKETS = bytes(char for char in range(256) if char not in b"{}[]")
+_EMPTY = frozenset((b"null", b"false", b"[]", b"{}", b'""'))
+
+
+class Name:
+    """A key as it stands in the body. Equal keys are different names, so that a mapping keeps each of
+    them."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def _name(_type: type, text: Any) -> Name:
+    return Name(text)
+
+
+_FIELDS = msgspec.json.Decoder(dict[Name, msgspec.Raw], dec_hook=_name)
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
+
+
+def plain(body: bytes) -> bytes:
+    """The body with each surrogate escape replaced by one of a harmless character, of the same length: a lone
+    surrogate is valid JSON but not to the parser. For reading only; positions stay the same."""
+    if b"\\ud" in body or b"\\uD" in body:
+        return _SURROGATE.sub(rb"\\uFFFD", body)
+    return body
+
+
+def raw_fields(body: bytes) -> list[tuple[str, msgspec.Raw]]:
+    """Every top-level field in order, repeated ones too. Raises msgspec.MsgspecError or RecursionError."""
+    return [(name.text, raw) for name, raw in _FIELDS.decode(body).items()]
+
+
+def raw_items(body: bytes) -> list[msgspec.Raw]:
+    """The elements of a JSON array. Raises msgspec.MsgspecError or RecursionError."""
+    return _ITEMS.decode(body)
+
+
+class Fields:
+    """The top-level fields of a body, by name; of a repeated one the last."""
+
+    __slots__ = ("_raws",)
+
+    def __init__(self, raws: Iterable[tuple[str, msgspec.Raw]], guarded: frozenset[str] = GUARDED) -> None:
+        """Raises BadRequest where a guarded field is repeated."""
+        self._raws: dict[str, msgspec.Raw] = {}
+        for name, raw in raws:
+            if name in guarded and name in self._raws:
+                raise BadRequest(f"'{name}' is given more than once", param=name)
+            self._raws[name] = raw
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._raws
+
+    def raw(self, name: str) -> bytes:
+        """The field's bytes; `null` where it is absent."""
+        raw = self._raws.get(name)
+        return b"null" if raw is None else bytes(raw)
+
+    def given(self, name: str) -> bool:
+        """Whether the field holds something: not absent, null, false, "", an empty list or object."""
+        raw = self._raws.get(name)
+        if raw is None:
+            return False
+        if len(memoryview(raw)) > 64:
+            return True
+        value = bytes(raw)
+        return value not in _EMPTY and b"".join(value.split()) not in _EMPTY
+
+    def flag(self, name: str) -> bool:
+        """A boolean, false where absent or null. Raises BadRequest for anything else."""
+        value = self.raw(name)
+        if value == b"true":
+            return True
+        if value in (b"false", b"null"):
+            return False
+        raise BadRequest(f"'{name}' must be true or false", param=name)
+
+    def integer(self, name: str) -> int | None:
+        """An integer of at most 18 digits, else None: a wrong value is upstream's to refuse."""
+        value = self.raw(name)
+        return int(value) if _INTEGER.fullmatch(value) else None
+
+    def text(self, name: str) -> str:
+        """A string, else empty."""
+        value = self.raw(name)
+        if value[:1] != b'"':
+            return ""
+        return _TEXT.decode(value)
+
+    def read(self, name: str, decode: Callable[[bytes], T]) -> T | None:
+        """The field through a decoder of msgspec; None where it does not fit, which is upstream's to
+        refuse."""
+        raw = self._raws.get(name)
+        if raw is None:
+            return None
+        try:
+            return decode(bytes(raw))
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+
+    def within(self, *names: str, guarded: frozenset[str] = frozenset()) -> Fields:
+        """The fields of the first of these fields that is an object; none where none is."""
+        for name in names:
+            value = self.raw(name)
+            if value[:1] == b"{":
+                return Fields(raw_fields(value), guarded)
+        return Fields(())
+
+    def count(self, name: str) -> int:
+        """A number of repetitions: at least 1."""
+        value = self.integer(name)
+        return min(value, MAX_COUNT) if value is not None and value > 0 else 1
+
+
+def read_fields(body: bytes, guarded: frozenset[str] = GUARDED) -> Fields:
+    """Checks that a body is a JSON object that every parser reads alike, and gives its fields. Raises
+    BadRequest: not JSON, not UTF-8, a byte order mark, NaN or Infinity, nested deeper than 64, a guarded
+    field twice."""
+    try:
+        raws = _raws(body)
+    except UnicodeDecodeError:
+        raise BadRequest("the body is not UTF-8") from None
+    except RecursionError:
+        raise BadRequest(f"the body is nested deeper than {MAX_DEPTH} levels") from None
+    except msgspec.ValidationError:
+        raise BadRequest("the body must be a JSON object") from None
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the body is not valid JSON: {_reason(error)}") from None
+    fields = Fields(raws, guarded)
+    if _too_deep(body, raws):
+        raise BadRequest(f"the body is nested deeper than {MAX_DEPTH} levels")
+    return fields
+
+
+def _raws(body: bytes) -> list[tuple[str, msgspec.Raw]]:
+    # The parser does not look into the strings that it skips.
+    if not body.isascii():
+        body.decode("utf-8")
+    try:
+        return raw_fields(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        readable = plain(body)
+        if readable == body:
+            raise
+        return raw_fields(readable)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).removeprefix("JSON is malformed: ")
+
+
+def read_model(fields: Fields) -> str:
+    """The model's name from the body. Raises BadRequest."""
+    if not fields.given("model"):
+        raise BadRequest("'model' is missing", param="model")
+    return checked_model(fields.text("model"))
+
+
+def checked_model(name: str) -> str:
+    """The name, where it is one. Raises BadRequest: it becomes part of an address."""
+    if not _MODEL.fullmatch(name) or ".." in name or "//" in name:
+        raise BadRequest("'model' is not a valid model name", param="model")
+    return name
+
+
+def elements(raw: msgspec.Raw, decode: Callable[[bytes], list[T]]) -> list[T]:
+    """The elements of a list that may be something else, which then has none."""
+    if memoryview(raw)[:1].tobytes() != b"[":
+        return []
+    try:
+        return decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return []
+
+
+def length(value: bytes) -> int:
+    """The number of elements of a JSON array; 1 for anything else."""
+    if value[:1] != b"[":
+        return 1
+    try:
+        return max(1, len(raw_items(value)))
+    except (msgspec.MsgspecError, RecursionError):
+        return 1
+
+
+def _too_deep(body: bytes, raws: Iterable[tuple[str, msgspec.Raw]]) -> bool:
+    """Whether brackets nest deeper than MAX_DEPTH. The exact count is for the rare body where the number of
+    opening brackets, in text or not, leaves a doubt."""
+    if _openers_within(body, MAX_DEPTH):
+        return False
+    for _, raw in raws:
+        value = bytes(raw)
+        if _openers_within(value, MAX_DEPTH - 1):
+            continue
+        items = raw_items(value) if value[:1] == b"[" else [raw]
+        inside = MAX_DEPTH - (2 if value[:1] == b"[" else 1)
+        for item in items:
+            part = bytes(item)
+            if not _openers_within(part, inside) and depth(part) > inside:
+                return True
+    return False
+
+
+def _openers_within(data: bytes, limit: int) -> bool:
+    for mark in (b"{", b"["):
+        at = data.find(mark)
+        while at >= 0:
+            limit -= 1
+            if limit < 0:
+                return False
+            at = data.find(mark, at + 1)
+    return True
+
+
+def depth(value: bytes) -> int:
+    """How deep brackets nest in valid JSON; `{}` is 1."""
+    if b"\\" in value:
+        value = value.replace(b"\\\\", b"").replace(b'\\"', b"")
+    steps = _STRING.sub(b"", value).translate(_DEPTH_STEPS, _NOT_BRACKETS)
+    return max(accumulate(array("b", steps)), default=0)

@@ -1,0 +1,340 @@
+"""Gemini's generateContent, streamed as events or as one JSON array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from wire.arrays import ArrayFramer, read_element
+from wire.body import GUARDED, Fields, checked_model, length, read_fields
+from wire.errors import read_error_body, read_inband
+from wire.format import Passed, StreamWatch, WholeReading
+from wire.jsons import as_object, as_objects, as_text, dumps, load_object
+from wire.passthrough import NOTHING, Meter, Sight, Watch
+from wire.splice import Edit, apply, item_spans, spans
+from wire.sse import Frame
+from wire.types import COUNT_TOKENS, EMBED, BadRequest, Brief, Fault, InbandError, Usage
+from wire.urls import join, model_path
+from wire.usage import GEMINI, Counters, from_gemini
+
+_FAULTS: Mapping[str, tuple[int, str]] = {
+    "invalid_request": (400, "INVALID_ARGUMENT"),
+    "invalid_api_key": (401, "UNAUTHENTICATED"),
+    "forbidden": (403, "PERMISSION_DENIED"),
+    "model_not_found": (404, "NOT_FOUND"),
+    "not_found": (404, "NOT_FOUND"),
+    "method_not_allowed": (405, "UNIMPLEMENTED"),
+    "request_timeout": (408, "DEADLINE_EXCEEDED"),
+    "too_large": (413, "INVALID_ARGUMENT"),
+    "unprocessable": (422, "INVALID_ARGUMENT"),
+    "rate_limited": (429, "RESOURCE_EXHAUSTED"),
+    "insufficient_quota": (429, "RESOURCE_EXHAUSTED"),
+    "internal": (500, "INTERNAL"),
+    "upstream_error": (502, "UNAVAILABLE"),
+    "overloaded": (503, "UNAVAILABLE"),
+    "unavailable": (503, "UNAVAILABLE"),
+    "timeout": (504, "DEADLINE_EXCEEDED"),
+    "interrupted": (503, "UNAVAILABLE"),
+}
+# Protobuf's JSON takes either spelling of a name.
+_CONFIG = ("generationConfig", "generation_config")
+_LIMIT = ("maxOutputTokens", "max_output_tokens")
+_COUNT = ("candidateCount", "candidate_count")
+_GUARDED = GUARDED | frozenset(_CONFIG)
+_CONFIG_GUARDED = frozenset((*_LIMIT, *_COUNT))
+_METER = Meter("text")
+_NO_REASON = frozenset(("", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED"))
+
+
+class _Media(msgspec.Struct):
+    mime: str = msgspec.field(default="", name="mimeType")
+    mime_type: str = ""
+
+
+class _Part(msgspec.Struct):
+    inline: _Media | None = msgspec.field(default=None, name="inlineData")
+    inline_data: _Media | None = None
+    file: _Media | None = msgspec.field(default=None, name="fileData")
+    file_data: _Media | None = None
+
+
+class _Content(msgspec.Struct):
+    parts: list[_Part] = []
+
+
+_CONTENTS = msgspec.json.Decoder(list[_Content])
+
+
+class Gemini:
+    """`/v1beta/models/{model}:generateContent` and its siblings."""
+
+    name = "gemini"
+
+    def peek(
+        self,
+        body: bytes,
+        *,
+        kind: str,
+        path: str = "",
+        model: str = "",
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Brief:
+        """Reads what the relay must know; model and streaming stand in the path."""
+        fields = read_fields(body, _GUARDED)
+        _refuse_two_spellings(fields, _CONFIG)
+        config = fields.within(*_CONFIG, guarded=_CONFIG_GUARDED)
+        for pair in (_LIMIT, _COUNT):
+            _refuse_two_spellings(config, pair)
+        limits = [limit for name in _LIMIT if (limit := config.integer(name)) is not None and limit >= 0]
+        event_stream = "alt=sse" in query.split("&")
+        stream = ":stream" in path if path else event_stream
+        name = model or path.partition("/models/")[2].rpartition(":")[0]
+        return Brief(
+            model=checked_model(name.removeprefix("models/")),
+            kind=kind,
+            stream=stream,
+            array=stream and not event_stream,
+            count=_count(fields, config, kind),
+            max_tokens=limits[0] if limits else None,
+            needs=_needs(fields, config),
+        )
+
+    def retarget(self, body: bytes, brief: Brief, *, model: str, ask_usage: bool = True) -> bytes:
+        """The model stands in the address; where the body repeats it (embeddings, token counts), it is
+        replaced there too, as upstream wants both to be one."""
+        if b'"model"' not in body and b"\\u00" not in body:
+            return body
+        return apply(body, list(_model_edits(body, model)))
+
+    def upstream_url(self, base_url: str, brief: Brief, *, model: str, path: str, query: str = "") -> str:
+        """The address to call, under the upstream's name of the model."""
+        head = path.partition("/models/")[0]
+        action = path.rpartition(":")[2]
+        return join(base_url, f"{head}/{model_path(_resource(model))}:{action}", query)
+
+    def credentials(self, secret: str, style: str = "") -> dict[str, str]:
+        """Headers that carry the upstream secret."""
+        return {"authorization": f"Bearer {secret}"} if style == "bearer" else {"x-goog-api-key": secret}
+
+    def watch(self, brief: Brief) -> StreamWatch:
+        """A fresh watch for one streamed attempt."""
+        return ArrayWatch(brief) if brief.array else GeminiWatch(brief)
+
+    def read_whole(self, body: bytes, brief: Brief) -> WholeReading:
+        """Reads a whole answer. Counting tokens costs none."""
+        answer = load_object(body)
+        if answer.get("error"):
+            return WholeReading(Usage(), error=read_inband(answer), has_content=False)
+        if brief.kind == COUNT_TOKENS:
+            return WholeReading(Usage(), has_content="totalTokens" in answer)
+        raw = Counters()
+        _merge(raw, answer)
+        raw.final = True
+        if brief.kind == EMBED:
+            return WholeReading(from_gemini(raw), has_content="embedding" in answer or "embeddings" in answer)
+        candidates = as_objects(answer.get("candidates"))
+        reasons = [_reason(candidate.get("finishReason")) for candidate in candidates]
+        blocked = _blocked(answer)
+        return WholeReading(
+            usage=from_gemini(raw),
+            finish_reason=next((reason for reason in reasons if reason), blocked),
+            response_id=as_text(answer.get("responseId")),
+            text_bytes=_METER.measure(body) + _args_size(candidates),
+            has_content=bool(candidates) or bool(blocked),
+        )
+
+    def read_error(self, status: int, body: bytes) -> InbandError:
+        """The vendor's error body."""
+        return read_error_body(status, body)
+
+    def fault(self, fault: Fault, request_id: str) -> tuple[int, bytes]:
+        """Status and JSON body of an error before the first byte."""
+        error = _error_object(fault)
+        return error["code"], dumps({"error": error})
+
+    def fault_event(
+        self, fault: Fault, request_id: str, *, array: bool = False, opened: bool = True, sequence: int = 0
+    ) -> bytes:
+        """An event with the error, or the array's last element and its closing bracket."""
+        event = dumps({"error": _error_object(fault)})
+        if array:
+            return (b",\n" if opened else b"[") + event + b"]\n"
+        return b"data: %b\n\n" % event
+
+    def keep_alive(self, *, array: bool = False) -> bytes:
+        """A bare line end: the official client raises on comments."""
+        return b"\n"
+
+    def texts(self, event: Mapping[str, Any]) -> Iterable[str]:
+        """The delivered text in one parsed event or whole answer."""
+        for candidate in as_objects(event.get("candidates")):
+            for part in _parts(candidate):
+                if isinstance(part.get("text"), str) and part["text"]:
+                    yield part["text"]
+                if args := as_object(part.get("functionCall")).get("args"):
+                    yield dumps(args).decode()
+
+
+class GeminiWatch(Watch):
+    """Follows a stream of events. Usage stands on nearly every one of them, so each is parsed."""
+
+    _meter = _METER
+
+    def __init__(self, brief: Brief) -> None:
+        super().__init__(brief)
+        self._finished: set[Any] = set()
+
+    def usage(self) -> Usage:
+        """The tokens derived from all reports so far."""
+        return from_gemini(self._raw)
+
+    def finish(self) -> Passed:
+        """Of several candidates one that finished is enough."""
+        passed = super().finish()
+        self.ended = self.ended or (bool(self._finished) and self.error is None)
+        return passed
+
+    def _hinted(self, block: bytes) -> bool:
+        return True
+
+    def _look(self, frame: Frame) -> Sight:
+        event = load_object(frame.data)
+        if event.get("error"):
+            self.error = read_inband(event)
+            return Sight.PASS
+        self.response_id = as_text(event.get("responseId")) or self.response_id
+        candidates = as_objects(event.get("candidates"))
+        self.text_bytes += _args_size(candidates)
+        for candidate in candidates:
+            reason = _reason(candidate.get("finishReason"))
+            if reason:
+                self.finish_reason = reason
+                self._finished.add(candidate.get("index") or 0)
+            if reason or any(part[key] for part in _parts(candidate) for key in part if key != "thought"):
+                self.meaningful = True
+        blocked = _blocked(event)
+        if blocked:
+            self.finish_reason = blocked
+            self.meaningful = True
+        self._raw.final = self._raw.final or bool(self.finish_reason)
+        _merge(self._raw, event)
+        return Sight.END if blocked or len(self._finished) >= self._brief.count else Sight.PASS
+
+
+class ArrayWatch(GeminiWatch):
+    """Follows a streamed JSON array. Its closing bracket is forwarded only after a format's own end: behind
+    half an answer it would present it as whole."""
+
+    def __init__(self, brief: Brief) -> None:
+        super().__init__(brief)
+        self._array = ArrayFramer()
+
+    def feed(self, data: bytes) -> Passed:
+        """Takes one read."""
+        return NOTHING if self.error is not None else self._elements(self._array.feed(data))
+
+    def finish(self) -> Passed:
+        """Tells end of file."""
+        passed = NOTHING if self.error is not None else self._elements(self._array.finish())
+        self.ended = self.ended or (bool(self._finished) and self.error is None)
+        return passed
+
+    def _elements(self, blocks: list[bytes]) -> Passed:
+        if not blocks:
+            return NOTHING
+        found = [read_element(block) for block in blocks]
+        passed = self._walk(frame for frame in found if frame.data)
+        closing = b"".join(frame.raw for frame in found if not frame.data)
+        return Passed(passed.out, passed.end + closing) if closing and self._over else passed
+
+
+def _merge(raw: Counters, event: Mapping[str, Any]) -> None:
+    raw.merge(event.get("usageMetadata"), GEMINI)
+    report = as_object(event.get("usageMetadata"))
+    raw.service_tier = as_text(report.get("serviceTier")) or raw.service_tier
+
+
+def _reason(value: Any) -> str:
+    reason = as_text(value)
+    return "" if reason in _NO_REASON else reason
+
+
+def _blocked(event: Mapping[str, Any]) -> str:
+    return _reason(as_object(event.get("promptFeedback")).get("blockReason"))
+
+
+def _parts(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return as_objects(as_object(candidate.get("content")).get("parts"))
+
+
+def _args_size(candidates: Iterable[Mapping[str, Any]]) -> int:
+    """Bytes of function calls' arguments, which are objects on this wire."""
+    return sum(
+        len(dumps(args))
+        for candidate in candidates
+        for part in _parts(candidate)
+        if (args := as_object(part.get("functionCall")).get("args"))
+    )
+
+
+def _error_object(fault: Fault) -> dict[str, Any]:
+    status, name = _FAULTS[fault.code]
+    return {"code": fault.status or status, "message": fault.text, "status": name}
+
+
+def _resource(model: str) -> str:
+    """The resource of a model: tuned ones bring their own collection."""
+    return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
+
+
+def _model_edits(body: bytes, model: str) -> Iterable[Edit]:
+    objects = [(0, len(body))]
+    for span in spans(body):
+        if span.name in ("generateContentRequest", "generate_content_request"):
+            objects.append((span.start, span.end))
+        elif span.name == "requests" and body[span.start : span.start + 1] == b"[":
+            objects += item_spans(body, span.start, span.end)
+    for start, end in objects:
+        if body[start:end].lstrip()[:1] == b"{":
+            for name, first, last in spans(body, start, end):
+                if name == "model" and body[first : first + 1] == b'"':
+                    named = body[first : first + 8] == b'"models/'
+                    yield Edit(first, last, msgspec.json.encode(_resource(model) if named else model))
+
+
+def _refuse_two_spellings(fields: Fields, names: tuple[str, str]) -> None:
+    if all(name in fields for name in names):
+        name, alias = names
+        raise BadRequest(f"'{name}' is given twice, the second time as '{alias}'", param=name)
+
+
+def _count(fields: Fields, config: Fields, kind: str) -> int:
+    if kind == EMBED:
+        return length(fields.raw("requests"))
+    return max(config.count(name) for name in _COUNT)
+
+
+def _needs(fields: Fields, config: Fields) -> frozenset[str]:
+    needs = set()
+    if fields.given("tools"):
+        needs.add("tools")
+    thinking = config.within("thinkingConfig", "thinking_config")
+    if any(name in thinking for name in ("thinkingLevel", "thinking_level", "includeThoughts")) or (
+        max(thinking.integer("thinkingBudget") or 0, thinking.integer("thinking_budget") or 0) > 0
+    ):
+        needs.add("thinking")
+    for content in fields.read("contents", _CONTENTS.decode) or ():
+        for part in content.parts:
+            for media in (part.inline, part.inline_data, part.file, part.file_data):
+                if media is not None:
+                    needs.add(_media_need(media.mime or media.mime_type))
+    return frozenset(needs)
+
+
+def _media_need(mime: str) -> str:
+    if mime.startswith(("image/", "video/")):
+        return "vision"
+    return "audio" if mime.startswith("audio/") else "documents"

@@ -1,0 +1,234 @@
+"""OpenAI Chat Completions, and the paths of its family by the request's kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from wire import openai, openai_family
+from wire.body import Fields, elements, read_fields, read_model
+from wire.errors import read_error_body, read_inband
+from wire.format import Passed, StreamWatch, WholeReading
+from wire.jsons import as_object, as_objects, as_text, dumps, load_object
+from wire.passthrough import Meter, Sight, Watch
+from wire.splice import apply, model_edits, usage_edits
+from wire.sse import Frame
+from wire.types import COMPLETE, GENERATE, Brief, Fault, InbandError, Usage
+from wire.usage import OPENAI, Counters, from_openai
+
+TEXT_KEYS = ("content", "reasoning_content", "arguments")
+_FINISHED = re.compile(rb'"finish_reason"\s*+:\s*+"')
+_PART_NEEDS = {
+    "image_url": "vision",
+    "image": "vision",
+    "video_url": "vision",
+    "input_audio": "audio",
+    "file": "documents",
+}
+
+
+class _Message(msgspec.Struct):
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Part(msgspec.Struct):
+    type: str = ""
+
+
+_MESSAGES = msgspec.json.Decoder(list[_Message])
+_PARTS = msgspec.json.Decoder(list[_Part])
+
+
+class OpenAIChat:
+    """`/v1/chat/completions` and, by kind, embeddings, rerank, completions, moderations, images and audio."""
+
+    name = "openai_chat"
+
+    def peek(
+        self,
+        body: bytes,
+        *,
+        kind: str,
+        path: str = "",
+        model: str = "",
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Brief:
+        """Reads what the relay must know."""
+        if kind != GENERATE:
+            return openai_family.peek(body, kind)
+        fields = read_fields(body)
+        stream = fields.flag("stream")
+        limits = (fields.integer("max_completion_tokens"), fields.integer("max_tokens"))
+        return Brief(
+            model=read_model(fields),
+            kind=kind,
+            stream=stream,
+            wants_usage=stream and openai_family.wants_usage(fields),
+            count=fields.count("n"),
+            max_tokens=max((limit for limit in limits if limit is not None and limit >= 0), default=None),
+            needs=_needs(fields),
+            store=fields.flag("store") if "store" in fields else None,
+        )
+
+    def retarget(self, body: bytes, brief: Brief, *, model: str, ask_usage: bool = True) -> bytes:
+        """The model's name, and, of a stream whose client did not, the question for usage."""
+        edits = model_edits(body, brief.model, model)
+        if ask_usage and brief.stream and not brief.wants_usage and brief.kind in (GENERATE, COMPLETE):
+            edits += usage_edits(body)
+        return apply(body, edits)
+
+    def upstream_url(self, base_url: str, brief: Brief, *, model: str, path: str, query: str = "") -> str:
+        """The address to call."""
+        return openai.upstream_url(base_url, brief, model=model, path=path, query=query)
+
+    def credentials(self, secret: str, style: str = "") -> dict[str, str]:
+        """Headers that carry the upstream secret."""
+        return openai.credentials(secret, style)
+
+    def watch(self, brief: Brief) -> StreamWatch:
+        """A fresh watch for one streamed attempt."""
+        return ChatWatch(brief) if brief.kind in (GENERATE, COMPLETE) else openai_family.EventWatch(brief)
+
+    def read_whole(self, body: bytes, brief: Brief) -> WholeReading:
+        """Reads a whole answer."""
+        if brief.kind not in (GENERATE, COMPLETE):
+            return openai_family.read_whole(body, brief)
+        answer = load_object(body)
+        if is_error(answer):
+            return WholeReading(Usage(), error=read_inband(answer), has_content=False)
+        raw = Counters()
+        raw.merge(answer.get("usage"), OPENAI)
+        raw.service_tier = as_text(answer.get("service_tier"))
+        raw.final = True
+        choices = as_objects(answer.get("choices"))
+        return WholeReading(
+            usage=from_openai(raw),
+            finish_reason=next((reason for c in choices if (reason := as_text(c.get("finish_reason")))), ""),
+            response_id=as_text(answer.get("id")),
+            text_bytes=meter(brief).measure(body),
+            has_content=bool(choices),
+        )
+
+    def read_error(self, status: int, body: bytes) -> InbandError:
+        """The vendor's error body."""
+        return read_error_body(status, body)
+
+    def fault(self, fault: Fault, request_id: str) -> tuple[int, bytes]:
+        """Status and JSON body of an error before the first byte."""
+        return openai.fault(fault)
+
+    def fault_event(
+        self, fault: Fault, request_id: str, *, array: bool = False, opened: bool = True, sequence: int = 0
+    ) -> bytes:
+        """No `[DONE]` after it: that would present the answer as whole."""
+        return b"data: %b\n\n" % dumps({"error": openai.error_object(fault)[1]})
+
+    def keep_alive(self, *, array: bool = False) -> bytes:
+        """A comment."""
+        return openai.KEEP_ALIVE
+
+    def texts(self, event: Mapping[str, Any]) -> Iterable[str]:
+        """The delivered text in one parsed event or whole answer."""
+        for choice in as_objects(event.get("choices")):
+            said = as_object(choice.get("delta")) or as_object(choice.get("message"))
+            calls = [as_object(call.get("function")) for call in as_objects(said.get("tool_calls"))]
+            for value in (
+                choice.get("text"),
+                said.get("reasoning_content"),
+                said.get("content"),
+                said.get("refusal"),
+                *(call.get("arguments") for call in calls),
+            ):
+                if isinstance(value, str) and value:
+                    yield value
+
+
+class ChatWatch(Watch):
+    """Follows a stream of chat chunks (or of legacy completions)."""
+
+    def __init__(self, brief: Brief) -> None:
+        super().__init__(brief)
+        self._meter = meter(brief)
+
+    def usage(self) -> Usage:
+        """The tokens derived from all reports so far."""
+        return from_openai(self._raw)
+
+    def finish(self) -> Passed:
+        """A stream that told why it finished is whole, `[DONE]` or not."""
+        passed = super().finish()
+        self.ended = self.ended or (bool(self.finish_reason) and self.error is None)
+        return passed
+
+    def _hinted(self, block: bytes) -> bool:
+        # With include_usage each chunk holds `"usage":null`, so that is no hint.
+        return (
+            b'"prompt_tokens"' in block
+            or b"[DONE]" in block
+            or b"error" in block
+            or _FINISHED.search(block) is not None
+        )
+
+    def _done(self) -> Sight:
+        return Sight.END
+
+    def _look(self, frame: Frame) -> Sight:
+        event = load_object(frame.data)
+        if is_error(event) or frame.event == "error":
+            self.error = read_inband(event)
+        self.response_id = self.response_id or as_text(event.get("id"))
+        self._raw.service_tier = as_text(event.get("service_tier")) or self._raw.service_tier
+        choices = as_objects(event.get("choices"))
+        for choice in choices:
+            reason = as_text(choice.get("finish_reason"))
+            self.finish_reason = reason or self.finish_reason
+            delta = as_object(choice.get("delta"))
+            if reason or choice.get("text") or any(delta[key] for key in delta if key != "role"):
+                self.meaningful = True
+        usage = _usage_of(event, choices)
+        if usage is not None:
+            self._raw.merge(usage, OPENAI)
+            self._raw.final = self._raw.final or bool(self.finish_reason)
+        unasked = event.get("choices") == [] and isinstance(usage, dict) and not self._brief.wants_usage
+        return Sight.WITHHOLD if unasked else Sight.PASS
+
+
+def _usage_of(event: dict[str, Any], choices: list[dict[str, Any]]) -> Any:
+    """Where chunks carry usage: on top, under `x_groq` (Groq), in the choice (Moonshot)."""
+    usage = event.get("usage")
+    if usage is None:
+        usage = as_object(event.get("x_groq")).get("usage")
+    if usage is None and choices:
+        usage = choices[0].get("usage")
+    return usage
+
+
+def is_error(event: Mapping[str, Any]) -> bool:
+    """Whether this is an error in place of an answer."""
+    return bool(event.get("error")) or event.get("object") == "error"
+
+
+_CHAT_METER = Meter(*TEXT_KEYS)
+_COMPLETION_METER = Meter("text")
+
+
+def meter(brief: Brief) -> Meter:
+    """The meter of the kind's own keys."""
+    return _COMPLETION_METER if brief.kind == COMPLETE else _CHAT_METER
+
+
+def _needs(fields: Fields) -> frozenset[str]:
+    needs = set()
+    if fields.given("tools") or fields.given("functions"):
+        needs.add("tools")
+    if openai.asks_for_thinking(fields):
+        needs.add("thinking")
+    for message in fields.read("messages", _MESSAGES.decode) or ():
+        for part in elements(message.content, _PARTS.decode):
+            if part.type in _PART_NEEDS:
+                needs.add(_PART_NEEDS[part.type])
+    return frozenset(needs)

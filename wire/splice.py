@@ -1,0 +1,99 @@
+"""Edits to a JSON body that leave every other byte as it was."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from wire.body import plain, raw_fields, raw_items
+
+# A key and its colon, with the comma before it.
+_KEY = re.compile(rb'[\s,]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+:\s*+', re.DOTALL)
+_GAP = re.compile(rb"[\s,]*+")
+_MODEL = re.compile(rb'"model"\s*+:\s*+("[^"\\]*+")')
+
+
+class Span(NamedTuple):
+    """Where the value of one field stands: body[start:end]."""
+
+    name: str
+    start: int
+    end: int
+
+
+class Edit(NamedTuple):
+    """body[start:end] becomes `value`."""
+
+    start: int
+    end: int
+    value: bytes
+
+
+def spans(body: bytes, start: int = 0, end: int | None = None) -> Iterator[Span]:
+    """The fields of the valid JSON object at body[start:end], in order, repeated ones too."""
+    readable = plain(body[start:end])
+    at = readable.index(b"{") + 1
+    for name, raw in raw_fields(readable):
+        key = _KEY.match(readable, at)
+        if key is None:
+            return
+        at = key.end() + len(memoryview(raw))
+        yield Span(name, start + key.end(), start + at)
+
+
+def item_spans(body: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The elements of the valid JSON array at body[start:end]."""
+    readable = plain(body[start:end])
+    at = readable.index(b"[") + 1
+    for raw in raw_items(readable):
+        gap = _GAP.match(readable, at)
+        first = gap.end() if gap else at
+        at = first + len(memoryview(raw))
+        yield start + first, start + at
+
+
+def apply(body: bytes, edits: Iterable[Edit]) -> bytes:
+    """The body with the edits, which must not overlap, applied; the body itself where none changes it."""
+    parts = []
+    at = 0
+    for start, end, value in sorted(edits):
+        if body[start:end] != value:
+            parts += [body[at:start], value]
+            at = end
+    return b"".join((*parts, body[at:])) if parts else body
+
+
+def model_edits(body: bytes, old: str, new: str) -> list[Edit]:
+    """What puts `new` in the place of the top-level model name `old`, of a body that was peeked at before."""
+    if old == new:
+        return []
+    value = msgspec.json.encode(new)
+    match = _MODEL.search(body)
+    # With one opening bracket before it, it stands at the top level for sure.
+    if match is not None and body.count(b"{", 0, match.start()) == 1 and b"[" not in body[: match.start()]:
+        return [Edit(match.start(1), match.end(1), value)]
+    return [Edit(span.start, span.end, value) for span in spans(body) if span.name == "model"]
+
+
+def usage_edits(body: bytes) -> list[Edit]:
+    """What makes `stream_options.include_usage` true and leaves other stream options as they are. A value
+    that is neither an object nor null stays, for upstream to refuse."""
+    found: list[Span] = []
+    if b"stream_options" in body or b"\\u00" in body:
+        found = [span for span in spans(body) if span.name == "stream_options"]
+    if not found:
+        at = body.index(b"{") + 1
+        return [Edit(at, at, b'"stream_options":{"include_usage":true},')]
+    _, start, end = found[-1]
+    if body[start:end] == b"null":
+        return [Edit(start, end, b'{"include_usage":true}')]
+    if body[start : start + 1] != b"{":
+        return []
+    options = list(spans(body, start, end))
+    present = [span for span in options if span.name == "include_usage"]
+    if present:
+        return [Edit(span.start, span.end, b"true") for span in present]
+    return [Edit(start + 1, start + 1, b'"include_usage":true,' if options else b'"include_usage":true')]

@@ -1,0 +1,188 @@
+"""Server-sent events as bytes: whole frames out of reads that are cut anywhere, nothing re-rendered.
+
+A frame is everything up to and including an empty line; a line ends by LF, CRLF or CR. Where the frames are
+cut is a function of the bytes alone, never of how they arrived: a CR at the end of a read is held until the
+next byte tells whether it was the first half of a CRLF.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from wire.types import FrameTooLarge
+
+MAX_EVENT = 32 * 1024 * 1024
+"""Greatest event, in bytes (security.md row 21)."""
+MAX_LINE = 256 * 1024
+"""Greatest line that is not data: a comment, an event name, a field nobody knows."""
+
+_BOM = b"\xef\xbb\xbf"
+_DATA = (b"data:", _BOM + b"data:")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+# An empty line: a line end right at the start of a line. A LF that belongs to a CRLF is no line of its own.
+_EMPTY_LINE = re.compile(rb"(?:(?<=[\r\n])|\A)(?:\r\n|\r(?!\n)|(?<!\r)\n)")
+
+
+class Frame(NamedTuple):
+    """One event: its bytes as they came, its event name ("" where unnamed) and its data (lines joined by LF;
+    empty for a comment or a blank line)."""
+
+    raw: bytes
+    event: str
+    data: bytes
+
+
+class Framer:
+    """Cuts a byte stream into blocks of whole frames."""
+
+    __slots__ = ("_cr", "_line", "_line_size", "_max_event", "_max_line", "_pending")
+
+    def __init__(self, max_event: int = MAX_EVENT, max_line: int = MAX_LINE) -> None:
+        self._max_event = max_event
+        self._max_line = max_line
+        self._pending = bytearray()
+        self._cr = False
+        self._line = b""
+        self._line_size = 0
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes of the frame that is not whole yet."""
+        return bytes(self._pending)
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole frames that this read completes, joined; empty if there is none yet. Raises
+        FrameTooLarge."""
+        if not data:
+            return b""
+        pending = self._pending
+        if not self._cr and b"\r" not in data:
+            cut = data.rfind(b"\n\n") + 2
+            if cut == 1:
+                # No empty line inside; there may be one across the seam.
+                cut = 1 if data[0] == 10 and (not pending or pending[-1] == 10) else -1
+        else:
+            self._cr = True
+            cut = self._cut_mixed(data)
+        if cut < 0:
+            pending += data
+            self._check_pending(data)
+            return b""
+        if pending:
+            block = bytes(pending) + data[:cut]
+            self._pending = bytearray(data[cut:])
+        else:
+            block = data if cut == len(data) else data[:cut]
+            pending += data[cut:]
+        if len(block) > self._max_line:
+            self._check_block(block)
+        self._line, self._line_size = b"", 0
+        if self._pending:
+            self._check_pending(data[cut:])
+        return block
+
+    def finish(self) -> bytes:
+        """The frame that was whole but for the byte after its last CR; what is unfinished is dropped."""
+        block = b""
+        if self._pending[-1:] == b"\r" and (len(self._pending) == 1 or self._pending[-2] in b"\r\n"):
+            block = bytes(self._pending)
+            self._pending = bytearray()
+        return block
+
+    def _cut_mixed(self, data: bytes) -> int:
+        """Where the last whole frame ends in `data` (0: at the seam), -1 for none, with any kind of line
+        end."""
+        # The start of a frame is the start of a line, as after a LF.
+        tail = bytes(self._pending[-3:]) if len(self._pending) >= 3 else b"\n" + self._pending
+        window = tail + data
+        stop = len(window) - 1 if window.endswith(b"\r") else len(window)
+        end = window.rfind(b"\n\n", 0, stop) + 2
+        if end == 1:
+            end = -1
+        for mark in (b"\n\r", b"\r\r"):
+            at = window.rfind(mark, 0, stop)
+            if at >= 0:
+                end = max(end, at + (3 if window[at + 2 : at + 3] == b"\n" else 2))
+        return end - len(tail) if end >= len(tail) else -1
+
+    def _check_pending(self, data: bytes) -> None:
+        """Follows the line that is being received; `data` is what was just added."""
+        if len(self._pending) > self._max_event:
+            raise FrameTooLarge(f"an event is larger than {self._max_event} bytes")
+        start = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if start:
+            if len(data) > self._max_line:
+                self._check_lines(data[:start])
+            self._line, self._line_size = data[start : start + 8], len(data) - start
+        else:
+            self._line = (self._line + data[:8])[:8]
+            self._line_size += len(data)
+        if self._line_size > self._max_line and not self._line.startswith(_DATA):
+            raise FrameTooLarge(f"a line outside data is longer than {self._max_line} bytes")
+
+    def _check_block(self, block: bytes) -> None:
+        if len(block) > self._max_event:
+            for frame in frames(block):
+                if len(frame.raw) > self._max_event:
+                    raise FrameTooLarge(f"an event is larger than {self._max_event} bytes")
+        self._check_lines(block)
+
+    def _check_lines(self, block: bytes) -> None:
+        for line in _LINE_END.split(block):
+            if len(line) > self._max_line and not line.startswith(_DATA):
+                raise FrameTooLarge(f"a line outside data is longer than {self._max_line} bytes")
+
+
+def frames(block: bytes) -> Iterator[Frame]:
+    """The frames of a block of whole frames. Blank lines between frames come as frames without data; joined,
+    the raw bytes are the block again."""
+    if b"\r" in block:
+        yield from _mixed_frames(block)
+        return
+    start = 0
+    while start < len(block):
+        if block[start] == 10:
+            end = start + 1
+        else:
+            end = block.find(b"\n\n", start) + 2
+            if end == 1:
+                end = len(block)
+        yield read_frame(block[start:end])
+        start = end
+
+
+def _mixed_frames(block: bytes) -> Iterator[Frame]:
+    start = 0
+    for match in _EMPTY_LINE.finditer(block):
+        yield read_frame(block[start : match.end()])
+        start = match.end()
+    if start < len(block):
+        yield read_frame(block[start:])
+
+
+def read_frame(raw: bytes) -> Frame:
+    """The fields of one frame."""
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return Frame(raw, "", raw[6:-2])
+    event, data = "", []
+    for line in _LINE_END.split(raw.removeprefix(_BOM)):
+        name, _, value = line.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            data.append(value)
+        elif name == b"event":
+            event = value.decode("utf-8", "replace")
+    return Frame(raw, event, b"\n".join(data))
+
+
+def count_frames(block: bytes) -> tuple[int, int]:
+    """Frames and data frames in a block, without taking it apart: exact but where several blank lines follow
+    one another or one event has several data lines."""
+    if b"\r" in block:
+        whole = [frame for frame in frames(block) if frame.data or frame.raw.strip(b"\r\n")]
+        return len(whole), sum(1 for frame in whole if frame.data)
+    data = block.count(b"\ndata:") + block.startswith(b"data:")
+    return block.count(b"\n\n"), data

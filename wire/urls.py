@@ -1,0 +1,39 @@
+"""Addresses of upstream, put together from a base URL and the client's own path."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote_plus
+
+_VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
+
+
+def join(base_url: str, path: str, query: str = "") -> str:
+    """Base URL plus path. A version segment at the head of the path is left out where the base URL has one of
+    its own (`https://api.openai.com/v1`, `https://example.net/api/paas/v4`); a credential (`key`) never goes
+    on."""
+    base = base_url.rstrip("/")
+    head, _, rest = path.lstrip("/").partition("/")
+    _, _, after_scheme = base.partition("://")
+    if _VERSION.fullmatch(head) and any(_VERSION.fullmatch(part) for part in after_scheme.split("/")[1:]):
+        address = f"{base}/{rest}"
+    else:
+        address = f"{base}/{path.lstrip('/')}"
+    kept = without_key(query)
+    return f"{address}?{kept}" if kept else address
+
+
+def without_key(query: str) -> str:
+    """The query string less its `key` parameters, all else as it was."""
+    if "key" not in query and "%" not in query:
+        return query
+    return "&".join(part for part in query.split("&") if _name(part) != "key")
+
+
+def _name(part: str) -> str:
+    return unquote_plus(part.partition("=")[0])
+
+
+def model_path(model: str) -> str:
+    """A model's name as path segments."""
+    return quote(model, safe="/:@-._~")
