@@ -18,8 +18,7 @@ INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE")
 
 
 def environment(data_dir: Path, **more: str | None) -> dict[str, str]:
-    """What a command under test is given: the tests' own environment, `data_dir`, and `more`, where None takes
-    away."""
+    """What a command under test is given: the tests' environment, `data_dir`, `more` (None takes away)."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     given: Mapping[str, str | None] = {**inherited, **ENVIRONMENT, "AETHER_DATA_DIR": str(data_dir), **more}
     return {name: value for name, value in given.items() if value is not None}

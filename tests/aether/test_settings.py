@@ -20,7 +20,7 @@ EXAMPLE = ROOT / ".env.example"
         ("DEBUG", "perhaps"),
         ("RELAY_CONNECT_TIMEOUT", "fast"),
         ("AETHER_ENCRYPTION_KEYS", "x" * 40),
-        ("SECRET_KEY", "short"),
+        ("SECRET_KEY", "tiny"),
     ],
 )
 def test_a_bad_variable_stops_every_command_with_one_line_that_names_it(
@@ -57,9 +57,10 @@ def test_the_data_directory_is_made_for_us_alone(tmp_path: Path) -> None:
 
 
 def test_an_empty_open_directory_is_closed(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    private_directory(tmp_path)
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    path = tmp_path / "open"
+    path.mkdir(mode=0o755)
+    private_directory(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
 def test_an_open_directory_with_content_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""Who may import whom: a straight stack of floors, and rooms that know neither framework, clock nor chance."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BELOW: dict[str, set[str]] = {
+    "aether": {"relay", "providers", "consumers", "usage", "wire", "changes", "simulator"},
+    "relay": {"providers", "consumers", "usage", "wire", "changes"},
+    "providers": {"usage", "wire", "changes"},
+    "consumers": {"usage", "wire", "changes"},
+    "usage": {"wire", "changes"},
+    "wire": set(),
+    "changes": set(),
+    "simulator": set(),
+}
+PURE = [
+    *sorted(ROOT.glob("wire/*.py")),
+    *(ROOT / f"relay/{name}.py" for name in ("scheduler", "failover", "health")),
+    *(ROOT / f"usage/{name}.py" for name in ("pricing", "journal")),
+    ROOT / "providers/types.py",
+]
+IMPURE = {"django", "aiohttp", "httpx", "requests", "urllib3", "time", "random", "secrets", "asyncio"}
+READS = {"now", "today", "utcnow", "urandom", "uuid1", "uuid4"}
+"""Attributes by which a clock or chance is read without such an import (datetime.now, os.urandom)."""
+SOURCES = [path for name in BELOW for path in sorted((ROOT / name).rglob("*.py"))]
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """The top-level packages that a file imports, and the column of each import."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], node.col_offset) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield (node.module or "").split(".")[0], node.col_offset
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_floor_uses_floors_below_alone(path: Path) -> None:
+    floor = path.relative_to(ROOT).parts[0]
+    ours = {name for name, _ in imports(path)} & (BELOW.keys() | {"tests"})
+    assert ours <= BELOW[floor] | {floor}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_import_hides_in_a_function_to_dodge_a_cycle(path: Path) -> None:
+    assert [name for name, column in imports(path) if column and name in BELOW] == []
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_pure_room_gets_clock_and_chance_as_arguments(path: Path) -> None:
+    assert {name for name, _ in imports(path)} & IMPURE == set()
+    calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    assert {func.attr for func in calls if isinstance(func, ast.Attribute)} & READS == set()
