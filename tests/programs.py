@@ -67,7 +67,7 @@ class Running:
             self.process.communicate()
 
     def line(self, part: str) -> str:
-        """Reads its output up to a line that holds `part` and returns that line. Raises RuntimeError at its end."""
+        """Reads up to a line that holds `part`, and returns it. Raises RuntimeError at the end."""
         assert self.process.stdout
         for line in self.process.stdout:
             self.said.append(line)

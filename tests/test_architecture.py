@@ -1,4 +1,4 @@
-"""Who may import whom: a straight stack of floors, and rooms that know neither framework, clock nor chance."""
+"""Who may import whom: a stack of floors, and rooms that know neither framework, clock nor chance."""
 
 from __future__ import annotations
 

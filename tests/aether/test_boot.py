@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -83,4 +82,4 @@ def test_serve_refuses_many_processes(tmp_path: Path) -> None:
 def test_commands_that_need_no_secret_run_without_one(tmp_path: Path) -> None:
     ended = manage("migrate", "-v0", env=environment(tmp_path / "data", **BARE))
     assert ended.returncode == 0, ended.stderr
-    assert "secrets" not in os.listdir(tmp_path / "data")
+    assert not (tmp_path / "data" / "secrets").exists()
