@@ -1,0 +1,98 @@
+"""A pytest plugin for `make proof`: a progress bar, and the table of what was proved in docs/proof.md.
+
+A test tells what it measured with `record_property("measured", "...")`; how often it repeated itself is known from
+`tests.counts.count`. Tests that tell neither are summed up by file."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from tqdm import tqdm
+
+from tests import counts
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "proof.md"
+
+
+@dataclass
+class Row:
+    """One line of the table: a test that measured something, or a file's other tests."""
+
+    tests: int = 0
+    failed: int = 0
+    repeats: list[int] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
+
+    def cells(self, name: str) -> str:
+        outcome = f"**{self.failed} failed**" if self.failed else "passed"
+        times = " · ".join(f"{number:,}" for number in self.repeats)
+        return f"| {name} | {self.tests} | {times} | {'; '.join(self.measured)} | {outcome} |"
+
+
+class Proof:
+    """Collects the reports of one run and writes them down at its end."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = defaultdict(Row)
+        self.bar: tqdm[None] | None = None
+        self.began = datetime.now(UTC)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.bar = tqdm(total=len(session.items), unit="test", dynamic_ncols=True)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and report.passed:
+            return
+        path, _, name = report.nodeid.partition("::")
+        test = name.partition("[")[0]
+        measured = [str(value) for key, value in report.user_properties if key == "measured"]
+        repeats = counts.ASKED.get((path, test), [])
+        row = self.rows[f"{path} · {test}" if measured or repeats else path]
+        row.tests += 1
+        row.failed += report.failed
+        row.measured += measured
+        row.repeats = repeats or counts.ASKED.get((path, ""), [])
+        if self.bar is not None and report.when == "call":
+            self.bar.set_postfix_str(name[:60], refresh=False)
+            self.bar.update()
+
+    def pytest_sessionfinish(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        section = connection.vendor
+        minutes = (datetime.now(UTC) - self.began).total_seconds() / 60
+        lines = [
+            f"{self.began:%Y-%m-%d %H:%M} UTC, commit {commit()}, {minutes:.0f} minutes.",
+            "",
+            "| test | tests | times each | measured | outcome |",
+            "|---|---|---|---|---|",
+            *(self.rows[name].cells(name) for name in sorted(self.rows)),
+        ]
+        PAGE.write_text(between(PAGE.read_text(), section, "\n".join(lines)))
+
+
+def between(page: str, section: str, text: str) -> str:
+    """`page` with what stands between the section's markers replaced by `text`."""
+    first, last = f"<!-- {section} -->", f"<!-- /{section} -->"
+    before, _, rest = page.partition(first)
+    _, _, after = rest.partition(last)
+    return f"{before}{first}\n{text}\n{last}{after}"
+
+
+def commit() -> str:
+    """The short name of the commit under test, marked where the tree differs from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"], capture_output=True, text=True, check=False
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Turns the plugin on."""
+    config.pluginmanager.register(Proof(), "proof-table")
