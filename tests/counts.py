@@ -10,8 +10,8 @@ PROOF = os.environ.get("AETHER_PROOF") == "1"
 ROOT = Path(__file__).resolve().parent.parent
 
 ASKED: dict[tuple[str, str], list[int]] = {}
-"""File and test -> the counts in force, for the table of `make proof`. What a module asks for outside of its tests,
-for a decorator of theirs say, stands under the file and no test."""
+"""File and test -> the counts in force, for the table of `make proof`. What a module asks for outside of its
+tests, for a decorator of theirs say, stands under the file and no test."""
 
 
 def count(small: int, proof: int) -> int:

@@ -1,7 +1,7 @@
 """A pytest plugin for `make proof`: a progress bar, and the table of what was proved in docs/proof.md.
 
-A test tells what it measured with `record_property("measured", "...")`; how often it repeated itself is known from
-`tests.counts.count`. Tests that tell neither are summed up by file."""
+A test tells what it measured with `record_property("measured", "...")`; how often it repeated itself is known
+from `tests.counts.count`. Tests that tell neither are summed up by file."""
 
 from __future__ import annotations
 
