@@ -62,6 +62,10 @@ class Proof:
             self.bar.set_postfix_str(name[:60], refresh=False)
             self.bar.update()
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        return ("passed", "", "") if report.passed and report.when == "call" else None  # the bar tells it
+
     def pytest_sessionfinish(self) -> None:
         if self.bar is not None:
             self.bar.close()
