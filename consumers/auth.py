@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Literal, TypeVar
+
+from django.utils.dateparse import parse_datetime
 
 from changes.feed import Seen
 from consumers.digest import SECRET, digest
@@ -151,20 +154,22 @@ _COLUMNS = (
     "consumer__is_active", "consumer__time_zone", "consumer__allowed_models", "consumer__allowed_providers",
     "consumer__allowed_formats", "consumer__allowed_networks",
 )  # fmt: skip
-_DECOY: dict[str, Any] = {
-    **dict.fromkeys(_COLUMNS, 0),
-    **{name: [] for name in _COLUMNS if "allowed_" in name},
-    "digest": "-" * 64,
-    "expires_at": None,
-}
-"""Stands in for a row that is not there, so that a miss takes the same steps as a hit."""
+_LISTS = tuple(name for name in _COLUMNS if "allowed_" in name)
+_NEVER = "2000-01-01 00:00:00+00:00"
+
+
+def _decoy() -> dict[str, Any]:
+    """Stands in for a row that is not there; made by the steps that reading a row takes, so that a miss
+    takes as long as a hit."""
+    row = {name: json.loads("[]") for name in (*_COLUMNS, *_LISTS)}
+    return {**row, "digest": "-" * 64, "expires_at": None, "is_active": False}
 
 
 def load(wanted: str) -> Caller | None:
     """The caller of the API key with this digest, expired or not; None where there is none, or where it or
     its consumer is switched off. One query by unique index. Blocking; raises django.db.Error."""
     rows = ApiKey.objects.filter(digest=wanted).order_by().values(*_COLUMNS)[:1]
-    row = next(iter(rows), _DECOY)
+    row = next(iter(rows), None) or _decoy()
     caller = _caller(row)
     known = hmac.compare_digest(caller.digest, wanted)
     return caller if known and row["is_active"] and row["consumer__is_active"] else None
@@ -176,6 +181,7 @@ def _caller(row: dict[str, Any]) -> Caller:
         for name in ("models", "providers", "formats", "networks")
     }
     expires = row["expires_at"]
+    instant = (expires or parse_datetime(_NEVER)).timestamp()  # for a key that never expires too: equal time
     return Caller(
         api_key_id=row["pk"],
         api_key_name=row["name"],
@@ -186,7 +192,7 @@ def _caller(row: dict[str, Any]) -> Caller:
         allowed_providers=intersection(*(ids(each) for each in both["providers"])),
         allowed_formats=intersection(*(names(each) for each in both["formats"])),
         networks=common(*(networks(each) for each in both["networks"])),
-        expires_at=expires.timestamp() if expires is not None else None,
+        expires_at=instant if expires is not None else None,
         finish_streams=row["finish_streams"],
         recording=row["recording"],
         time_zone=row["consumer__time_zone"],
