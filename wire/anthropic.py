@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from wire.body import Fields, elements, read_fields, read_model
+from wire.body import Fields, elements, part_needs, read_fields, read_model
 from wire.errors import read_error_body, read_inband
 from wire.format import StreamWatch, WholeReading
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object
@@ -232,15 +232,17 @@ def _needs(fields: Fields, body: bytes, headers: Mapping[str, str]) -> frozenset
         needs.add("cache_1h")
     if any(tag.strip().startswith("context-1m") for tag in headers.get("anthropic-beta", "").split(",")):
         needs.add("context_1m")
-    for message in fields.read("messages", _MESSAGES.decode) or ():
-        for kind in _types(message.content):
-            if kind in _PART_NEEDS:
-                needs.add(_PART_NEEDS[kind])
-    return frozenset(needs)
+    return frozenset(needs | part_needs(fields.raw("messages"), _PART_NEEDS, _part_types))
 
 
-def _types(content: msgspec.Raw) -> set[str]:
+def _part_types(messages: bytes) -> Iterable[str]:
+    for message in elements(messages, _MESSAGES.decode):
+        yield from _types(bytes(message.content))
+
+
+def _types(content: bytes) -> Iterable[str]:
     """The types of the blocks in a message, and of those in its tool results."""
-    parts = elements(content, _PARTS.decode)
-    found = {part.type for part in parts}
-    return found.union(*(_types(part.content) for part in parts if part.type == "tool_result"))
+    for part in elements(content, _PARTS.decode):
+        yield part.type
+        if part.type == "tool_result":
+            yield from _types(bytes(part.content))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -18,6 +18,10 @@ from wire.types import MAX_COUNT, BadRequest
 T = TypeVar("T")
 
 MAX_DEPTH = 64
+MAX_FIELDS = 10_000
+"""Greatest number of fields at the top of a large body: no request has them, and each costs memory."""
+LARGE = 256 * 1024
+"""From this size on, in bytes, a value is not taken apart into as many objects as its sender likes."""
 GUARDED = frozenset(
     ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n")
 )
@@ -30,6 +34,10 @@ _STRING = re.compile(rb'"[^"]*"')
 _DEPTH_STEPS = bytes(1 if char in b"{[" else 255 for char in range(256))
 _NOT_BRACKETS = bytes(char for char in range(256) if char not in b"{}[]")
 _EMPTY = frozenset((b"null", b"false", b"[]", b"{}", b'""'))
+
+
+class TooManyFields(Exception):
+    """A large body has more than MAX_FIELDS fields."""
 
 
 class Name:
@@ -46,6 +54,19 @@ def _name(_type: type, text: Any) -> Name:
     return Name(text)
 
 
+def _counted_name() -> Callable[[type, Any], Name]:
+    left = MAX_FIELDS
+
+    def name(_type: type, text: Any) -> Name:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise TooManyFields
+        return Name(text)
+
+    return name
+
+
 _FIELDS = msgspec.json.Decoder(dict[Name, msgspec.Raw], dec_hook=_name)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -59,9 +80,12 @@ def plain(body: bytes) -> bytes:
     return body
 
 
-def raw_fields(body: bytes) -> list[tuple[str, msgspec.Raw]]:
-    """Every top-level field in order, repeated ones too. Raises msgspec.MsgspecError or RecursionError."""
-    return [(name.text, raw) for name, raw in _FIELDS.decode(body).items()]
+def raw_fields(body: bytes) -> dict[Name, msgspec.Raw]:
+    """Every top-level field in order, repeated ones too. Raises msgspec.MsgspecError, RecursionError or
+    TooManyFields."""
+    if len(body) > LARGE:
+        return msgspec.json.Decoder(dict[Name, msgspec.Raw], dec_hook=_counted_name()).decode(body)
+    return _FIELDS.decode(body)
 
 
 def raw_items(body: bytes) -> list[msgspec.Raw]:
@@ -74,13 +98,15 @@ class Fields:
 
     __slots__ = ("_raws",)
 
-    def __init__(self, raws: Iterable[tuple[str, msgspec.Raw]], guarded: frozenset[str] = GUARDED) -> None:
+    def __init__(self, found: Mapping[Name, msgspec.Raw], guarded: frozenset[str] = GUARDED) -> None:
         """Raises BadRequest where a guarded field is repeated."""
-        self._raws: dict[str, msgspec.Raw] = {}
-        for name, raw in raws:
-            if name in guarded and name in self._raws:
-                raise BadRequest(f"'{name}' is given more than once", param=name)
-            self._raws[name] = raw
+        self._raws = {name.text: raw for name, raw in found.items()}
+        if len(self._raws) < len(found):
+            seen = set()
+            for name in found:
+                if name.text in guarded and name.text in seen:
+                    raise BadRequest(f"'{name.text}' is given more than once", param=name.text)
+                seen.add(name.text)
 
     def __contains__(self, name: str) -> bool:
         return name in self._raws
@@ -121,24 +147,13 @@ class Fields:
             return ""
         return _TEXT.decode(value)
 
-    def read(self, name: str, decode: Callable[[bytes], T]) -> T | None:
-        """The field through a decoder of msgspec; None where it does not fit, which is upstream's to
-        refuse."""
-        raw = self._raws.get(name)
-        if raw is None:
-            return None
-        try:
-            return decode(bytes(raw))
-        except (msgspec.MsgspecError, RecursionError):
-            return None
-
     def within(self, *names: str, guarded: frozenset[str] = frozenset()) -> Fields:
         """The fields of the first of these fields that is an object; none where none is."""
         for name in names:
             value = self.raw(name)
             if value[:1] == b"{":
                 return Fields(raw_fields(value), guarded)
-        return Fields(())
+        return Fields({})
 
     def count(self, name: str) -> int:
         """A number of repetitions: at least 1."""
@@ -151,22 +166,24 @@ def read_fields(body: bytes, guarded: frozenset[str] = GUARDED) -> Fields:
     BadRequest: not JSON, not UTF-8, a byte order mark, NaN or Infinity, nested deeper than 64, a guarded
     field twice."""
     try:
-        raws = _raws(body)
+        found = _read(body)
     except UnicodeDecodeError:
         raise BadRequest("the body is not UTF-8") from None
     except RecursionError:
         raise BadRequest(f"the body is nested deeper than {MAX_DEPTH} levels") from None
+    except TooManyFields:
+        raise BadRequest(f"the body has more than {MAX_FIELDS} fields") from None
     except msgspec.ValidationError:
         raise BadRequest("the body must be a JSON object") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"the body is not valid JSON: {_reason(error)}") from None
-    fields = Fields(raws, guarded)
-    if _too_deep(body, raws):
+    fields = Fields(found, guarded)
+    if _too_deep(body, found.values()):
         raise BadRequest(f"the body is nested deeper than {MAX_DEPTH} levels")
     return fields
 
 
-def _raws(body: bytes) -> list[tuple[str, msgspec.Raw]]:
+def _read(body: bytes) -> dict[Name, msgspec.Raw]:
     # The parser does not look into the strings that it skips.
     if not body.isascii():
         body.decode("utf-8")
@@ -199,9 +216,9 @@ def checked_model(name: str) -> str:
     return name
 
 
-def elements(raw: msgspec.Raw, decode: Callable[[bytes], list[T]]) -> list[T]:
+def elements(raw: bytes, decode: Callable[[bytes], list[T]]) -> list[T]:
     """The elements of a list that may be something else, which then has none."""
-    if memoryview(raw)[:1].tobytes() != b"[":
+    if raw[:1] != b"[":
         return []
     try:
         return decode(raw)
@@ -209,35 +226,53 @@ def elements(raw: msgspec.Raw, decode: Callable[[bytes], list[T]]) -> list[T]:
         return []
 
 
+def part_needs(
+    messages: bytes, needs: Mapping[str, str], types: Callable[[bytes], Iterable[str]]
+) -> set[str]:
+    """The capabilities that the types of content parts ask for. `types` reads them out of the messages; in
+    large ones it is enough that the word stands there as a JSON string."""
+    if b'"type"' not in messages:
+        return set()
+    if len(messages) > LARGE:
+        return {need for kind, need in needs.items() if f'"{kind}"'.encode() in messages}
+    return {needs[kind] for kind in types(messages) if kind in needs}
+
+
 def length(value: bytes) -> int:
-    """The number of elements of a JSON array; 1 for anything else."""
+    """The number of elements of a JSON array; 1 for anything else. Of a large one that holds more than
+    strings it is an upper bound."""
     if value[:1] != b"[":
         return 1
-    try:
-        return max(1, len(raw_items(value)))
-    except (msgspec.MsgspecError, RecursionError):
-        return 1
+    if len(value) > LARGE:
+        return _outside_strings(value).count(b",") + 1
+    return max(1, len(raw_items(value)))
 
 
-def _too_deep(body: bytes, raws: Iterable[tuple[str, msgspec.Raw]]) -> bool:
+def _too_deep(body: bytes, raws: Iterable[msgspec.Raw]) -> bool:
     """Whether brackets nest deeper than MAX_DEPTH. The exact count is for the rare body where the number of
     opening brackets, in text or not, leaves a doubt."""
     if _openers_within(body, MAX_DEPTH):
         return False
-    for _, raw in raws:
+    for raw in raws:
         value = bytes(raw)
         if _openers_within(value, MAX_DEPTH - 1):
             continue
-        items = raw_items(value) if value[:1] == b"[" else [raw]
-        inside = MAX_DEPTH - (2 if value[:1] == b"[" else 1)
-        for item in items:
-            part = bytes(item)
-            if not _openers_within(part, inside) and depth(part) > inside:
+        if value[:1] != b"[" or len(value) > LARGE:
+            if depth(value) > MAX_DEPTH - 1:
+                return True
+            continue
+        # Mostly the messages: many, and each of them flat.
+        items = raw_items(value)
+        for first in range(0, len(items), 16):
+            part = b"".join(items[first : first + 16])
+            if not _openers_within(part, MAX_DEPTH - 2) and depth(part) > MAX_DEPTH - 2:
                 return True
     return False
 
 
 def _openers_within(data: bytes, limit: int) -> bool:
+    if len(data) < 4096:
+        return data.count(b"{") + data.count(b"[") <= limit
     for mark in (b"{", b"["):
         at = data.find(mark)
         while at >= 0:
@@ -250,7 +285,11 @@ def _openers_within(data: bytes, limit: int) -> bool:
 
 def depth(value: bytes) -> int:
     """How deep brackets nest in valid JSON; `{}` is 1."""
+    steps = _outside_strings(value).translate(_DEPTH_STEPS, _NOT_BRACKETS)
+    return max(accumulate(array("b", steps)), default=0)
+
+
+def _outside_strings(value: bytes) -> bytes:
     if b"\\" in value:
         value = value.replace(b"\\\\", b"").replace(b'\\"', b"")
-    steps = _STRING.sub(b"", value).translate(_DEPTH_STEPS, _NOT_BRACKETS)
-    return max(accumulate(array("b", steps)), default=0)
+    return _STRING.sub(b"", value)

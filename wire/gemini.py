@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from wire.arrays import ArrayFramer, read_element
-from wire.body import GUARDED, Fields, checked_model, length, read_fields
+from wire.body import GUARDED, LARGE, Fields, checked_model, elements, length, read_fields
 from wire.errors import read_error_body, read_inband
 from wire.format import Passed, StreamWatch, WholeReading
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object
@@ -44,6 +45,7 @@ _LIMIT = ("maxOutputTokens", "max_output_tokens")
 _COUNT = ("candidateCount", "candidate_count")
 _GUARDED = GUARDED | frozenset(_CONFIG)
 _CONFIG_GUARDED = frozenset((*_LIMIT, *_COUNT))
+_MIME = re.compile(rb'"mime(?:Type|_type)"\s*+:\s*+"([\w/.+-]+)"')
 _METER = Meter("text")
 _NO_REASON = frozenset(("", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED"))
 
@@ -326,12 +328,22 @@ def _needs(fields: Fields, config: Fields) -> frozenset[str]:
         max(thinking.integer("thinkingBudget") or 0, thinking.integer("thinking_budget") or 0) > 0
     ):
         needs.add("thinking")
-    for content in fields.read("contents", _CONTENTS.decode) or ():
-        for part in content.parts:
-            for media in (part.inline, part.inline_data, part.file, part.file_data):
-                if media is not None:
-                    needs.add(_media_need(media.mime or media.mime_type))
+    needs.update(_media_need(mime) for mime in _mimes(fields.raw("contents")))
     return frozenset(needs)
+
+
+def _mimes(contents: bytes) -> Iterable[str]:
+    """The types of the media in the parts; in large contents wherever such a key stands."""
+    found = _MIME.findall(contents)
+    if not found or len(contents) > LARGE:
+        return [mime.decode() for mime in found]
+    return [
+        media.mime or media.mime_type
+        for content in elements(contents, _CONTENTS.decode)
+        for part in content.parts
+        for media in (part.inline, part.inline_data, part.file, part.file_data)
+        if media is not None
+    ]
 
 
 def _media_need(mime: str) -> str:

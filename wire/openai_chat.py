@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from wire import openai, openai_family
-from wire.body import Fields, elements, read_fields, read_model
+from wire.body import Fields, elements, part_needs, read_fields, read_model
 from wire.errors import read_error_body, read_inband
 from wire.format import Passed, StreamWatch, WholeReading
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object
@@ -227,8 +227,10 @@ def _needs(fields: Fields) -> frozenset[str]:
         needs.add("tools")
     if openai.asks_for_thinking(fields):
         needs.add("thinking")
-    for message in fields.read("messages", _MESSAGES.decode) or ():
-        for part in elements(message.content, _PARTS.decode):
-            if part.type in _PART_NEEDS:
-                needs.add(_PART_NEEDS[part.type])
-    return frozenset(needs)
+    return frozenset(needs | part_needs(fields.raw("messages"), _PART_NEEDS, _part_types))
+
+
+def _part_types(messages: bytes) -> Iterable[str]:
+    for message in elements(messages, _MESSAGES.decode):
+        for part in elements(bytes(message.content), _PARTS.decode):
+            yield part.type

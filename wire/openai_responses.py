@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from wire import openai
-from wire.body import Fields, elements, read_fields, read_model
+from wire.body import Fields, elements, part_needs, read_fields, read_model
 from wire.errors import read_error_body, read_inband
 from wire.format import StreamWatch, WholeReading
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object
@@ -263,11 +263,14 @@ def _needs(fields: Fields) -> frozenset[str]:
         needs.add("tools")
     if openai.asks_for_thinking(fields):
         needs.add("thinking")
-    for item in fields.read("input", _ITEMS.decode) or ():
-        for part in (*elements(item.content, _PARTS.decode), *elements(item.output, _PARTS.decode)):
-            if part.type in _PART_NEEDS:
-                needs.add(_PART_NEEDS[part.type])
-    return frozenset(needs)
+    return frozenset(needs | part_needs(fields.raw("input"), _PART_NEEDS, _part_types))
+
+
+def _part_types(items: bytes) -> Iterable[str]:
+    for item in elements(items, _ITEMS.decode):
+        for parts in (item.content, item.output):
+            for part in elements(bytes(parts), _PARTS.decode):
+                yield part.type
 
 
 def _failed_response(fault: Fault, request_id: str) -> dict[str, Any]:

@@ -36,12 +36,12 @@ def spans(body: bytes, start: int = 0, end: int | None = None) -> Iterator[Span]
     """The fields of the valid JSON object at body[start:end], in order, repeated ones too."""
     readable = plain(body[start:end])
     at = readable.index(b"{") + 1
-    for name, raw in raw_fields(readable):
+    for name, raw in raw_fields(readable).items():
         key = _KEY.match(readable, at)
         if key is None:
             return
         at = key.end() + len(memoryview(raw))
-        yield Span(name, start + key.end(), start + at)
+        yield Span(name.text, start + key.end(), start + at)
 
 
 def item_spans(body: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:

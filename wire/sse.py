@@ -21,8 +21,8 @@ MAX_LINE = 256 * 1024
 _BOM = b"\xef\xbb\xbf"
 _DATA = (b"data:", _BOM + b"data:")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-# An empty line: a line end right at the start of a line. A LF that belongs to a CRLF is no line of its own.
-_EMPTY_LINE = re.compile(rb"(?:(?<=[\r\n])|\A)(?:\r\n|\r(?!\n)|(?<!\r)\n)")
+# Atomic: a CRLF must never be taken for two line ends.
+_EMPTY_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 
 
 class Frame(NamedTuple):
@@ -155,17 +155,21 @@ def frames(block: bytes) -> Iterator[Frame]:
 
 def _mixed_frames(block: bytes) -> Iterator[Frame]:
     start = 0
-    for match in _EMPTY_LINE.finditer(block):
-        yield read_frame(block[start : match.end()])
-        start = match.end()
-    if start < len(block):
-        yield read_frame(block[start:])
+    while start < len(block):
+        match = _LINE_END.match(block, start) or _EMPTY_LINE.search(block, start)
+        end = match.end() if match else len(block)
+        yield read_frame(block[start:end])
+        start = end
 
 
 def read_frame(raw: bytes) -> Frame:
     """The fields of one frame."""
-    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
-        return Frame(raw, "", raw[6:-2])
+    if raw.startswith(b"data: "):
+        if b"\r" not in raw:
+            if raw.find(b"\n") == len(raw) - 2:
+                return Frame(raw, "", raw[6:-2])
+        elif raw.find(b"\r") == len(raw) - 4 and raw.find(b"\n") == len(raw) - 3:
+            return Frame(raw, "", raw[6:-4])
     event, data = "", []
     for line in _LINE_END.split(raw.removeprefix(_BOM)):
         name, _, value = line.partition(b":")
