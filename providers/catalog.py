@@ -73,7 +73,7 @@ def build() -> Catalog:
     supplies = {pk: _Supply(provider) for pk, provider in providers.items()}
     for endpoint in Endpoint.objects.order_by("pk"):
         if supply := supplies.get(endpoint.provider_id):
-            supply.places[endpoint.format] = _Place(endpoint, _problem_of(endpoint))
+            supply.places[endpoint.format] = _Place(endpoint, problem_of(endpoint))
     for key in Key.objects.order_by("priority", "pk"):
         if supply := supplies.get(key.provider_id):
             supply.keys.append(_opened(key))
@@ -161,7 +161,8 @@ def _names(entries: Iterable[ModelEntry]) -> dict[str, ModelEntry]:
     return found
 
 
-def _problem_of(endpoint: Endpoint) -> str:
+def problem_of(endpoint: Endpoint) -> str:
+    """Why this endpoint cannot be called as it stands; "" where it can."""
     try:
         check_base_url(endpoint.base_url)
         check_proxy(endpoint.proxy)
