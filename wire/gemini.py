@@ -209,14 +209,14 @@ class GeminiWatch(Watch):
             return Sight.PASS
         self.response_id = as_text(event.get("responseId")) or self.response_id
         candidates = as_objects(event.get("candidates"))
-        self.text_bytes += _args_size(candidates)
+        if b'"args"' in frame.data:
+            self.text_bytes += _args_size(candidates)
         for candidate in candidates:
             reason = _reason(candidate.get("finishReason"))
             if reason:
                 self.finish_reason = reason
                 self._finished.add(candidate.get("index") or 0)
-            if reason or any(part[key] for part in _parts(candidate) for key in part if key != "thought"):
-                self.meaningful = True
+            self.meaningful = self.meaningful or bool(reason) or _has_content(candidate)
         blocked = _blocked(event)
         if blocked:
             self.finish_reason = blocked
@@ -270,6 +270,10 @@ def _blocked(event: Mapping[str, Any]) -> str:
 
 def _parts(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
     return as_objects(as_object(candidate.get("content")).get("parts"))
+
+
+def _has_content(candidate: Mapping[str, Any]) -> bool:
+    return any(part[key] for part in _parts(candidate) for key in part if key != "thought")
 
 
 def _args_size(candidates: Iterable[Mapping[str, Any]]) -> int:

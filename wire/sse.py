@@ -97,6 +97,8 @@ class Framer:
         # The start of a frame is the start of a line, as after a LF.
         tail = bytes(self._pending[-3:]) if len(self._pending) >= 3 else b"\n" + self._pending
         window = tail + data
+        if window.endswith(b"\r\n\r\n"):
+            return len(data)
         stop = len(window) - 1 if window.endswith(b"\r") else len(window)
         end = window.rfind(b"\n\n", 0, stop) + 2
         if end == 1:
@@ -138,17 +140,19 @@ class Framer:
 def frames(block: bytes) -> Iterator[Frame]:
     """The frames of a block of whole frames. Blank lines between frames come as frames without data; joined,
     the raw bytes are the block again."""
+    line_end = b"\n"
     if b"\r" in block:
-        yield from _mixed_frames(block)
-        return
-    start = 0
+        line_end = b"\r\n"
+        if not block.count(b"\r\n") == block.count(b"\r") == block.count(b"\n"):
+            yield from _mixed_frames(block)
+            return
+    start, size = 0, len(line_end)
     while start < len(block):
-        if block[start] == 10:
-            end = start + 1
+        if block.startswith(line_end, start):
+            end = start + size
         else:
-            end = block.find(b"\n\n", start) + 2
-            if end == 1:
-                end = len(block)
+            found = block.find(line_end * 2, start)
+            end = found + 2 * size if found >= 0 else len(block)
         yield read_frame(block[start:end])
         start = end
 

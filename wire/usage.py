@@ -7,45 +7,46 @@ from typing import Any
 
 from wire.types import MAX_COUNT, Usage
 
-Paths = Mapping[str, tuple[tuple[str, ...], ...]]
-"""For each counter where it stands in a usage object; of several places the first that holds something."""
+Paths = Mapping[str, tuple[tuple[str, str], ...]]
+"""For each counter where it stands in a usage object, as key and key within ("" for none); of several places
+the first that holds something."""
 
 OPENAI: Paths = {
-    "input": (("prompt_tokens",),),
-    "output": (("completion_tokens",),),
-    "total": (("total_tokens",),),
+    "input": (("prompt_tokens", ""),),
+    "output": (("completion_tokens", ""),),
+    "total": (("total_tokens", ""),),
     # The second is DeepSeek's, the third Moonshot's.
     "cache_read": (
         ("prompt_tokens_details", "cached_tokens"),
-        ("prompt_cache_hit_tokens",),
-        ("cached_tokens",),
+        ("prompt_cache_hit_tokens", ""),
+        ("cached_tokens", ""),
     ),
     "reasoning": (("completion_tokens_details", "reasoning_tokens"),),
 }
 RESPONSES: Paths = {
-    "input": (("input_tokens",),),
-    "output": (("output_tokens",),),
-    "total": (("total_tokens",),),
+    "input": (("input_tokens", ""),),
+    "output": (("output_tokens", ""),),
+    "total": (("total_tokens", ""),),
     "cache_read": (("input_tokens_details", "cached_tokens"),),
     "reasoning": (("output_tokens_details", "reasoning_tokens"),),
 }
 FAMILY: Paths = {name: (*OPENAI[name], *RESPONSES[name]) for name in OPENAI}
 """Embeddings, rerank, images, audio: vendors use either set of names."""
 ANTHROPIC: Paths = {
-    "input": (("input_tokens",),),
-    "output": (("output_tokens",),),
-    "cache_read": (("cache_read_input_tokens",),),
-    "cache_write": (("cache_creation_input_tokens",),),
+    "input": (("input_tokens", ""),),
+    "output": (("output_tokens", ""),),
+    "cache_read": (("cache_read_input_tokens", ""),),
+    "cache_write": (("cache_creation_input_tokens", ""),),
     "cache_write_5m": (("cache_creation", "ephemeral_5m_input_tokens"),),
     "cache_write_1h": (("cache_creation", "ephemeral_1h_input_tokens"),),
 }
 GEMINI: Paths = {
-    "input": (("promptTokenCount",),),
-    "tool_use": (("toolUsePromptTokenCount",),),
-    "candidates": (("candidatesTokenCount",),),
-    "thoughts": (("thoughtsTokenCount",),),
-    "cache_read": (("cachedContentTokenCount",),),
-    "total": (("totalTokenCount",),),
+    "input": (("promptTokenCount", ""),),
+    "tool_use": (("toolUsePromptTokenCount", ""),),
+    "candidates": (("candidatesTokenCount", ""),),
+    "thoughts": (("thoughtsTokenCount", ""),),
+    "cache_read": (("cachedContentTokenCount", ""),),
+    "total": (("totalTokenCount", ""),),
 }
 
 
@@ -72,8 +73,10 @@ class Counters:
             self.suspect = True
             return
         for name, places in paths.items():
-            for place in places:
-                value = self._find(report, place)
+            for key, inner in places:
+                value = report.get(key)
+                if inner and value is not None:
+                    value = self._within(value, inner)
                 if value is not None:
                     self._take(self.values, name, value)
                     break
@@ -89,16 +92,11 @@ class Counters:
             if key.endswith("_requests") and value is not None:
                 self._take(self.tool_uses, key.removesuffix("_requests"), value)
 
-    def _find(self, report: dict[str, Any], place: tuple[str, ...]) -> Any:
-        value: Any = report
-        for key in place:
-            if not isinstance(value, dict):
-                self.suspect = True
-                return None
-            value = value.get(key)
-            if value is None:
-                return None
-        return value
+    def _within(self, details: Any, key: str) -> Any:
+        if isinstance(details, dict):
+            return details.get(key)
+        self.suspect = True
+        return None
 
     def _take(self, counts: dict[str, int], name: str, value: Any) -> None:
         if type(value) is not int or not 0 <= value <= MAX_COUNT:
