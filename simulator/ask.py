@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -189,37 +190,45 @@ def anthropic(body: dict[str, Any], *, counting: bool = False) -> Ask:
     )
 
 
+_CAPITAL = re.compile("[A-Z]")
+
+
+def either(body: dict[str, Any], name: str) -> Any:
+    """A field under its name or the same in snake case: Gemini takes both, and its client mixes them."""
+    return body.get(name, body.get(_CAPITAL.sub(lambda found: "_" + found[0].lower(), name)))
+
+
 def gemini(model: str, body: dict[str, Any], *, stream: bool) -> Ask:
-    contents = _dicts(needed(body, "contents", list))
     turns = []
-    for content in contents:
+    for content in _dicts(needed(body, "contents", list)):
         parts = _dicts(content.get("parts"))
-        turns.append((content.get("role", "user"), parts, any("functionResponse" in part for part in parts)))
+        is_result = any(either(part, "functionResponse") is not None for part in parts)
+        turns.append((content.get("role", "user"), parts, is_result))
     prompt, answered = _history(turns)
-    config = _dict(body.get("generationConfig"))
-    calling = _dict(_dict(body.get("toolConfig")).get("functionCallingConfig"))
+    config = _dict(either(body, "generationConfig"))
+    calling = _dict(either(_dict(either(body, "toolConfig")), "functionCallingConfig"))
     mode = str(calling.get("mode", ""))
-    names = calling.get("allowedFunctionNames") or [""]
+    names = either(calling, "allowedFunctionNames") or [""]
     functions = [
-        {**function, "parameters": function.get("parameters") or function.get("parametersJsonSchema")}
+        {**function, "parameters": function.get("parameters") or either(function, "parametersJsonSchema")}
         for tool in _dicts(body.get("tools"))
-        for function in _dicts(tool.get("functionDeclarations"))
+        for function in _dicts(either(tool, "functionDeclarations"))
     ]
     return Ask(
         model=model,
         body=body,
         stream=stream,
         prompt=prompt,
-        words=words(_dict(body.get("systemInstruction")), *(parts for _, parts, _ in turns)),
+        words=words(_dict(either(body, "systemInstruction")), *(parts for _, parts, _ in turns)),
         tools=_functions(functions, "parameters", mode.lower()),
         forced=mode == "ANY",
         forced_name=names[0],
         answered=answered,
-        json=config.get("responseMimeType") == "application/json",
-        schema=config.get("responseJsonSchema") or config.get("responseSchema"),
-        think=_dict(config.get("thinkingConfig")).get("includeThoughts") is True,
-        count=_number(config.get("candidateCount")) or 1,
-        max_tokens=_number(config.get("maxOutputTokens")),
+        json=either(config, "responseMimeType") == "application/json",
+        schema=either(config, "responseJsonSchema") or either(config, "responseSchema"),
+        think=either(_dict(either(config, "thinkingConfig")), "includeThoughts") is True,
+        count=_number(either(config, "candidateCount")) or 1,
+        max_tokens=_number(either(config, "maxOutputTokens")),
     )
 
 

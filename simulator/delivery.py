@@ -20,7 +20,7 @@ _BOMB_BYTES = 100 * 2**20
 _SECOND = (
     b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{"smuggled": "yes!"}'
 )
-_MID = frozenset({"stall", "cut", "reset", "half-line", "cut-utf8"})
+_MID = frozenset({"stall", "stall-first", "cut", "reset", "half-line", "cut-utf8"})
 _HEADS = {"stall-head": Act.STALL, "reset-head": Act.RESET, "close-head": Act.FIN}
 _INTERIM = {
     "100": b"HTTP/1.1 100 Continue\r\n\r\n",
@@ -152,7 +152,7 @@ def _broken(frames: list[bytes], fault: str, after: int, gap: float, *, streamed
         told, rest = ([joined[:half]] if half else []), [joined[half:]]
     yield from _waits(told, gap) if gap else told
     match fault:
-        case "stall":
+        case "stall" | "stall-first":
             yield Act.STALL
         case "cut":
             yield Act.FIN
