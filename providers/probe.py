@@ -54,8 +54,8 @@ class ProbeError(Exception):
 
 
 def test_endpoint(endpoint: Endpoint) -> ProbeResult:
-    """Asks for the list of models with the first live key of the provider, and says how that went. Never raises
-    for what the endpoint does."""
+    """Asks for the list of models with the first live key of the provider, and says how that went. Never
+    raises for what the endpoint does."""
     began = time.monotonic()
     try:
         models = fetch_models(endpoint)
@@ -87,7 +87,7 @@ def fetch_models(endpoint: Endpoint, key: Key | None = None) -> list[str]:
     except dialer.Forbidden:
         raise ProbeError(
             _(
-                "%(endpoint)s is not called: it leads to a private or reserved address. Correct the base URL, "
+                "%(endpoint)s is not called: it leads to a private or reserved address. Correct the URL, "
                 "or let a superuser allow private addresses for this endpoint."
             )
             % {"endpoint": endpoint}
