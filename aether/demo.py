@@ -51,8 +51,8 @@ def create(address: str) -> Made:
     password = settings.AETHER_ADMIN_PASSWORD or secrets.token_urlsafe(15)
     User.objects.create_superuser(settings.AETHER_ADMIN_USERNAME, settings.AETHER_ADMIN_EMAIL, password)
     provider = Provider.objects.create(name=PROVIDER, note="A vendor to try things on; it costs nothing.")
-    for name, path in PATHS.items():
-        Endpoint.objects.create(provider=provider, format=name, base_url=address + path, allow_private=True)
+    for wire, path in PATHS.items():
+        Endpoint.objects.create(provider=provider, format=wire, base_url=address + path, allow_private=True)
     key = Key(provider=provider, name="demo")
     key.set_secret("sk-simulator-demo")
     key.save()

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Never
 
 import pytest
 from django.db import connection
@@ -40,7 +41,7 @@ class Proof:
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = defaultdict(Row)
-        self.bar: tqdm[None] | None = None
+        self.bar: tqdm[Never] | None = None
         self.began = datetime.now(UTC)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

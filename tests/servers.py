@@ -111,7 +111,7 @@ def postgres() -> Iterator[str]:
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with _process([str(binaries / "postgres"), "-D", str(folder / "data"), *flags], folder, port, user):
             url = f"postgresql://aether@127.0.0.1:{port}/postgres"
-            ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+            ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
             until(lambda: subprocess.run(ready, check=False).returncode == 0, what="PostgreSQL ready")
             yield url
     finally:

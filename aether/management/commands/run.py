@@ -115,7 +115,9 @@ class Command(BaseCommand):
             if request_id:
                 self.show_record(request_id)
         except httpx.HTTPError as error:
-            self.say(_("The first request failed: %(reason)s") % {"reason": error or type(error).__name__})
+            self.say(
+                _("The first request failed: %(reason)s") % {"reason": str(error) or type(error).__name__}
+            )
         finally:
             api_key.delete()
             connections.close_all()
