@@ -85,6 +85,7 @@ RELAY_MAX_TRIES = env.whole("RELAY_MAX_TRIES", 8, least=1)
 
 INSTALLED_APPS = [
     "unfold",  # before the admin, whose templates it replaces
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -1,0 +1,36 @@
+"use strict";
+
+// Copy buttons: what stands in the element that data-copy names.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const source = document.getElementById(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = button.dataset.copied;
+  } catch {
+    // No clipboard without https: select it, for the person to copy.
+    const range = document.createRange();
+    range.selectNodeContents(source);
+    const selection = window.getSelection();
+    selection.removeAllRanges();
+    selection.addRange(range);
+    button.textContent = button.dataset.selected;
+  }
+});
+
+// A model without a price says so while it is being filled in.
+document.addEventListener("input", (event) => {
+  const notice = document.querySelector("[data-price-missing]");
+  if (!notice || !event.target.closest("form")) return;
+  const empty = (name) => !(document.querySelector(`[name="${name}"]`)?.value ?? "").trim();
+  notice.hidden = !(empty("price_input") && empty("price_request"));
+});
+
+// A field that hides the rows of a table that do not hold its text.
+document.addEventListener("input", (event) => {
+  const table = document.getElementById(event.target.dataset?.filter ?? "");
+  if (!table) return;
+  const wanted = event.target.value.trim().toLowerCase();
+  for (const row of table.tBodies[0].rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+});

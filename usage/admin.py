@@ -1,0 +1,349 @@
+"""The ledger browsed: usage records with their attempts, prices, sums, and what the recorder parked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
+
+from usage import backroom
+from usage.cells import (
+    FLAGS,
+    RECENTLY,
+    by_name,
+    by_request_id,
+    cost,
+    named_by_id,
+    outcome_badge,
+    target,
+    tokens,
+)
+from usage.filters import ClientFormatFilter, StartedFilter, UpstreamFormatFilter
+from usage.ids import lower_bound
+from usage.models import (
+    ApiKeyRollup,
+    Attempt,
+    AttemptRollup,
+    Body,
+    DeadLetter,
+    JournalPosition,
+    PriceSnapshot,
+    Record,
+    Rollup,
+    StoredResponse,
+)
+from usage.pages import (
+    Ledger,
+    ReadOnlyInline,
+    TabularInline,
+    column,
+    instant,
+    link,
+    milliseconds,
+    money,
+    whole,
+)
+
+
+class AttemptInline(ReadOnlyInline[Attempt], TabularInline[Attempt, Record]):
+    model = Attempt
+    fields = readonly_fields = (
+        "number", "target_shown", "upstream_model", "verdict", "reason", "status_code", "first_token_shown",
+        "total_shown", "tokens_shown", "own_cost_shown", "error_text",
+    )  # fmt: skip
+    ordering = ("number",)
+    hide_title = True
+
+    @admin.display(description=_("target"))
+    def target_shown(self, attempt: Attempt) -> str:
+        return target(attempt)
+
+    @admin.display(description=_("tokens"))
+    def tokens_shown(self, attempt: Attempt) -> SafeString:
+        return tokens(attempt)
+
+    first_token_shown = column("first_token_ms", milliseconds, _("first token"))
+    total_shown = column("total_ms", milliseconds, _("in all"))
+    own_cost_shown = column("own_cost", money, _("own cost"))
+
+
+class RecordAdmin(Ledger[Record]):
+    list_display = (
+        "started_shown", "consumer_name", "model_shown", "target_shown", "formats_shown", "outcome_shown",
+        "tokens_shown", "cost_shown", "first_token_shown", "total_shown", "attempt_count",
+    )  # fmt: skip
+    list_filter = (
+        ("started_at", StartedFilter),
+        ("outcome", ChoicesDropdownFilter),
+        ("kind", ChoicesDropdownFilter),
+        ("is_stream", BooleanRadioFilter),
+        ClientFormatFilter,
+        UpstreamFormatFilter,
+        ("consumer", AutocompleteSelectFilter),
+        ("api_key", AutocompleteSelectFilter),
+        ("model", AutocompleteSelectFilter),
+        ("provider", AutocompleteSelectFilter),
+        ("unpriced", BooleanRadioFilter),
+    )
+    search_fields = ("request_id",)
+    search_help_text = _(
+        "A request id; or the client's own request id, if the request began within 24 hours."
+    )
+    list_fullwidth = True
+    inlines = (AttemptInline,)
+    fieldsets = (
+        (
+            None,
+            {"fields": ("request_id", ("started_exact", "outcome_shown"), ("status_code", "finish_reason"))},
+        ),
+        (
+            _("Who"),
+            {"fields": (("consumer_link", "api_key_link"), ("address", "user_agent"), "client_request_id")},
+        ),
+        (
+            _("Where it went"),
+            {
+                "fields": (
+                    ("model_link", "upstream_model"),
+                    ("provider_link", "key_link"),
+                    ("client_format", "upstream_format"),
+                    ("kind", "is_stream"),
+                    ("conversion", "replay_of"),
+                )
+            },
+        ),
+        (
+            _("Tokens"),
+            {
+                "fields": (
+                    ("input_shown", "output_shown"),
+                    ("cached_shown", "written_shown", "written_1h_shown"),
+                    ("reasoning_shown", "usage_source"),
+                    ("tool_uses", "service_tier"),
+                )
+            },
+        ),
+        (_("Cost"), {"fields": (("cost_shown", "own_cost_shown", "saved_shown"), "price_link")}),
+        (
+            _("Time"),
+            {
+                "fields": (
+                    ("first_byte_shown", "first_token_shown"),
+                    ("total_shown", "overhead_shown"),
+                    "attempt_count",
+                )
+            },
+        ),
+        (_("What went wrong"), {"fields": (("error_code", "flags_shown"), "error_text")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
+        return super().get_queryset(request).defer("explanation")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Record], search_term: str
+    ) -> tuple[QuerySet[Record], bool]:
+        """By an id alone: a giant table is never searched for part of a text."""
+        rows = by_request_id(queryset, search_term)
+        if search_term.strip() and not named_by_id(search_term):
+            recent = queryset.filter(request_id__gte=lower_bound(timezone.now() - RECENTLY))
+            rows = recent.filter(client_request_id=search_term.strip())
+        return rows, False
+
+    started_shown = column("started_at", instant, _("time"))
+    first_byte_shown = column("first_byte_ms", milliseconds, _("first byte"))
+    first_token_shown = column("first_token_ms", milliseconds, _("first token"))
+    total_shown = column("total_ms", milliseconds, _("in all"))
+    input_shown = column("input_tokens", whole, _("input"))
+    output_shown = column("output_tokens", whole, _("output"))
+    cached_shown = column("cached_tokens", whole, _("cache read"))
+    written_shown = column("cache_creation_tokens", whole, _("cache write"))
+    written_1h_shown = column("cache_creation_1h_tokens", whole, _("of it for 1 hour"))
+    reasoning_shown = column("reasoning_tokens", whole, _("reasoning"))
+    own_cost_shown = column("own_cost", money, _("own cost"))
+    saved_shown = column("saved_cost", money, _("saved by cache"))
+
+    @admin.display(description=_("started"))
+    def started_exact(self, record: Record) -> str:
+        return f"{timezone.localtime(record.started_at):%Y-%m-%d %H:%M:%S.%f %Z}"
+
+    @admin.display(description=_("model"))
+    def model_shown(self, record: Record) -> SafeString | str:
+        asked, sent = record.model_name or "–", record.upstream_model
+        return (
+            asked if sent in {"", asked} else format_html('{} <span class="quiet">→ {}</span>', asked, sent)
+        )
+
+    @admin.display(description=_("provider / key"))
+    def target_shown(self, record: Record) -> str:
+        return target(record)
+
+    @admin.display(description=_("format"))
+    def formats_shown(self, record: Record) -> str:
+        if record.upstream_format in {"", record.client_format}:
+            return record.client_format
+        return f"{record.client_format} → {record.upstream_format}"
+
+    @admin.display(description=_("outcome"))
+    def outcome_shown(self, record: Record) -> SafeString:
+        return outcome_badge(record)
+
+    @admin.display(description=_("tokens"))
+    def tokens_shown(self, record: Record) -> SafeString:
+        return tokens(record)
+
+    @admin.display(description=_("cost"))
+    def cost_shown(self, record: Record) -> SafeString | str:
+        return cost(record)
+
+    @admin.display(description=_("own overhead"))
+    def overhead_shown(self, record: Record) -> str:
+        return "–" if record.overhead_us is None else f"{record.overhead_us / 1_000:.2f} ms"
+
+    @admin.display(description=_("flags"))
+    def flags_shown(self, record: Record) -> SafeString | str:
+        raised = [(word,) for name, word in FLAGS.items() if getattr(record, name)]
+        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}</li>", raised)) if raised else "–"
+
+    @admin.display(description=_("consumer"))
+    def consumer_link(self, record: Any) -> SafeString | str:
+        return by_name("consumers_consumer_change", record.consumer_name, record.consumer_id)
+
+    @admin.display(description=_("API key"))
+    def api_key_link(self, record: Any) -> SafeString | str:
+        return by_name("consumers_apikey_change", record.api_key_name, record.api_key_id)
+
+    @admin.display(description=_("model"))
+    def model_link(self, record: Any) -> SafeString | str:
+        return by_name("providers_model_change", record.model_name, record.model_id)
+
+    @admin.display(description=_("provider"))
+    def provider_link(self, record: Any) -> SafeString | str:
+        return by_name("providers_provider_change", record.provider_name, record.provider_id)
+
+    @admin.display(description=_("key"))
+    def key_link(self, record: Any) -> SafeString | str:
+        return by_name("providers_key_change", record.key_name, record.key_id)
+
+    @admin.display(description=_("price"))
+    def price_link(self, record: Any) -> SafeString | str:
+        if record.price_id is None:
+            return "–"
+        return link(_("the unit prices it was billed at"), "usage_pricesnapshot_change", record.price_id)
+
+
+class AttemptAdmin(Ledger[Attempt]):
+    list_display = (
+        "started_shown", "number", "target_shown", "upstream_model", "upstream_format", "verdict", "reason",
+        "status_code", "tokens_shown", "own_cost_shown", "total_shown", "record_shown",
+    )  # fmt: skip
+    list_filter = (
+        ("started_at", StartedFilter),
+        ("provider", AutocompleteSelectFilter),
+        ("key", AutocompleteSelectFilter),
+        ("model", AutocompleteSelectFilter),
+    )
+    list_fullwidth = True
+    fieldsets = (
+        (None, {"fields": (("record_shown", "number"), "started_shown")}),
+        (
+            _("Where it went"),
+            {"fields": (("target_shown", "upstream_model"), ("upstream_format", "upstream_request_id"))},
+        ),
+        (
+            _("How it ended"),
+            {"fields": (("verdict", "reason"), ("phase", "status_code"), "error_text")},
+        ),
+        (
+            _("Tokens and cost"),
+            {
+                "fields": (
+                    ("tokens_shown", "list_cost_shown"),
+                    ("own_cost_shown", "multiplier_shown"),
+                    "maybe_billed",
+                )
+            },
+        ),
+        (
+            _("Time and size"),
+            {
+                "fields": (
+                    ("first_byte_shown", "first_token_shown", "total_shown"),
+                    ("bytes_sent", "bytes_received"),
+                )
+            },
+        ),
+    )
+
+    started_shown = column("started_at", instant, _("time"))
+    first_byte_shown = column("first_byte_ms", milliseconds, _("first byte"))
+    first_token_shown = column("first_token_ms", milliseconds, _("first token"))
+    total_shown = column("total_ms", milliseconds, _("in all"))
+    list_cost_shown = column("list_cost", money, _("list cost"))
+    own_cost_shown = column("own_cost", money, _("own cost"))
+    multiplier_shown = column(
+        "cost_multiplier", lambda factor: money(factor).lstrip("$"), _("cost multiplier")
+    )
+
+    @admin.display(description=_("target"))
+    def target_shown(self, attempt: Attempt) -> str:
+        return target(attempt)
+
+    @admin.display(description=_("tokens"))
+    def tokens_shown(self, attempt: Attempt) -> SafeString:
+        return tokens(attempt)
+
+    @admin.display(description=_("usage record"))
+    def record_shown(self, attempt: Any) -> SafeString:
+        return link(_("record"), "usage_record_change", attempt.record_id)
+
+
+class BodyAdmin(Ledger[Body]):
+    """What was stored of a request; the bodies themselves are not shown here."""
+
+    list_display = ("request_id", "record_shown", "truncated", "expires_shown")
+    search_fields = ("request_id",)
+    fieldsets = (
+        (None, {"fields": ("request_id", "record_shown", ("truncated", "expires_shown"))}),
+        (
+            _("Headers"),
+            {
+                "fields": (
+                    "client_request_headers",
+                    "upstream_request_headers",
+                    "upstream_response_headers",
+                    "client_response_headers",
+                )
+            },
+        ),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Body], search_term: str
+    ) -> tuple[QuerySet[Body], bool]:
+        return by_request_id(queryset, search_term), False
+
+    expires_shown = column("expires_at", instant, _("expires"))
+
+    @admin.display(description=_("usage record"))
+    def record_shown(self, body: Body) -> SafeString:
+        return link(_("record"), "usage_record_change", body.request_id)
+
+
+admin.site.register(Record, RecordAdmin)
+admin.site.register(Attempt, AttemptAdmin)
+admin.site.register(Body, BodyAdmin)
+admin.site.register(PriceSnapshot, backroom.PriceSnapshotAdmin)
+admin.site.register(Rollup, backroom.RollupAdmin)
+admin.site.register(ApiKeyRollup, backroom.ApiKeyRollupAdmin)
+admin.site.register(AttemptRollup, backroom.AttemptRollupAdmin)
+admin.site.register(StoredResponse, backroom.StoredResponseAdmin)
+admin.site.register(DeadLetter, backroom.DeadLetterAdmin)
+admin.site.register(JournalPosition, backroom.JournalPositionAdmin)
