@@ -42,6 +42,9 @@ _LABELS = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!
 _BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]+\](?::\d+)?")
 _NUMBER = re.compile(r"(?:\d+|0x[0-9a-f]*)", re.ASCII)
 
+_PORT = _("Write host and port like api.example.com:8443; the port is 1 to 65535.")
+_IPV6 = _("Write an IPv6 address in brackets and without a zone, such as [2001:db8::1].")
+
 
 def _refuse(message: str | StrPromise, **params: object) -> ValidationError:
     return ValidationError(message, params=params)
@@ -81,11 +84,11 @@ def _check_address(value: Any) -> SplitResult:
         parts = urlsplit(value)
         port = parts.port
     except ValueError as error:
-        raise _refuse(_("Write host and port like api.example.com:8443; the port is 1 to 65535.")) from error
+        raise _refuse(_IPV6 if "[" in value else _PORT) from error
     if "@" in parts.netloc:
         raise _refuse(_("Leave out the user name and password before “@”: the secret belongs to a key."))
     if port == 0 or parts.netloc.endswith(":"):
-        raise _refuse(_("Write host and port like api.example.com:8443; the port is 1 to 65535."))
+        raise _refuse(_PORT)
     if not parts.hostname:
         raise _refuse(_("Give the host after “//”, such as api.example.com."))
     _check_host(parts, value)
@@ -100,7 +103,7 @@ def _check_host(parts: SplitResult, value: str) -> None:
                 raise AddressValueError
             IPv6Address(host)
         except AddressValueError as error:
-            raise _refuse(_("Write an IPv6 address without a zone, such as [2001:db8::1].")) from error
+            raise _refuse(_IPV6) from error
         return
     if "%" in host:
         raise _refuse(_("Write the host without percent signs."))

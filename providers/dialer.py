@@ -146,7 +146,12 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        infos = await self._lookup(host, port, family)
+        try:
+            infos = await self._lookup(host, port, family)
+        except (
+            UnicodeError
+        ) as error:  # Python's own codec refuses some host names before the system sees them
+            raise socket.gaierror(socket.EAI_NONAME, "no host name") from error
         _check_all(infos, allow_private=self._allow_private)
         return [
             ResolveResult(
@@ -257,7 +262,7 @@ class Transport(httpx.BaseTransport):
         port = url.port or (443 if url.scheme == "https" else 80)
         try:
             infos = self._lookup(url.raw_host.decode("ascii"), port)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise httpx.ConnectError("the name does not resolve") from error
         _check_all(infos, allow_private=self._allow_private)
         return [str(address[0]) for *_, address in infos]

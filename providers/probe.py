@@ -92,7 +92,7 @@ def fetch_models(endpoint: Endpoint, key: Key | None = None) -> list[str]:
             )
             % {"endpoint": endpoint}
         ) from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
         raise ProbeError(_words(error, endpoint)) from None
     return sorted(names)[:MOST_MODELS]
 

@@ -107,7 +107,7 @@ def test_a_base_url_may_be(url: str) -> None:
         ("http://①②⑦.⓪.⓪.①", "decimal numbers"),
         ("http://127。0。0。1", "decimal numbers"),
         ("http://256.256.256.256", "decimal numbers"),
-        ("http://[::1", "port"),
+        ("http://[::1", "IPv6"),
         ("http://[::1]x", "IPv6"),
         ("http://[fe80::1%25eth0]", "IPv6"),
         ("http://[not-an-address]", "IPv6"),
