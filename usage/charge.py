@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from usage.pico import EXACT, to_pico
+from usage.pico import EXACT, clamped_pico
 from usage.pricing import Price
 from wire.types import COUNT_TOKENS, GENERATE, STORED, Usage
 
@@ -45,22 +45,22 @@ class Charge:
     @property
     def list_pico(self) -> int | None:
         """The consumer's cost as the record stores it."""
-        return None if self.list_cost is None else to_pico(self.list_cost)
+        return None if self.list_cost is None else clamped_pico(self.list_cost)
 
     @property
     def attempt_list_pico(self) -> int | None:
         """The attempt's list cost as the attempt stores it."""
-        return None if self.attempt_list_cost is None else to_pico(self.attempt_list_cost)
+        return None if self.attempt_list_cost is None else clamped_pico(self.attempt_list_cost)
 
     @property
     def own_pico(self) -> int:
         """The attempt's own cost as attempt and record store it."""
-        return to_pico(self.own_cost)
+        return clamped_pico(self.own_cost)
 
     @property
     def saved_pico(self) -> int:
         """What the cache saved the consumer as the record stores it."""
-        return to_pico(self.saved_cost)
+        return clamped_pico(self.saved_cost)
 
 
 def charge(

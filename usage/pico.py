@@ -25,6 +25,15 @@ def to_pico(amount: Decimal) -> int:
     return pico
 
 
+def clamped_pico(amount: Decimal) -> int:
+    """As `to_pico`, but an amount beyond the column's range becomes its greatest: no record is lost to a
+    price that nobody can have meant."""
+    try:
+        return to_pico(amount)
+    except OverflowError:
+        return GREATEST if amount > 0 else -GREATEST
+
+
 def from_pico(pico: int) -> Decimal:
     """Dollars of a whole number of pico-dollars, exact."""
     return Decimal(pico).scaleb(-SCALE)

@@ -1,0 +1,347 @@
+"""Journal lines to rows: one batch, one transaction, each request once.
+
+Everything here may be done again without harm: records and attempts are inserted where they are not there
+yet, sums change only for rows really inserted, amendments are counted, states carry their instant.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db.backends.utils import CursorWrapper
+
+from usage.amendments import amend
+from usage.columns import Row, Table, clean_text, placeholders, uuid_hex
+from usage.failures import is_transient
+from usage.framing import Line
+from usage.ids import attempt_id
+from usage.models import (
+    Attempt,
+    DeadLetter,
+    JournalPosition,
+    PriceSnapshot,
+    Record,
+    StoredResponse,
+    UserAgent,
+)
+from usage.months import Months
+from usage.rollup import AttemptFacts, RecordFacts, Sums, quarter_of
+from usage.states import Apply, StateChange
+
+log = logging.getLogger(__name__)
+
+FINAL, AMEND, STATE, DAMAGE = "final", "amend", "state", "damage"
+APPLIED = frozenset((FINAL, AMEND, STATE, DAMAGE))
+"""Kinds of lines that change the database; the others matter only where a worker died."""
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+"""What a line that makes no sense raises while it is read."""
+
+EARLIEST, LATEST = 1_577_836_800_000, 4_102_444_800_000
+"""The years 2020 to 2099, in Unix milliseconds: what the clock in an id can mean."""
+MOST_REMEMBERED = 10_000
+LONGEST_LINE = 100_000
+
+
+class Work(NamedTuple):
+    """One journal line to apply, and the segment it stands in (`worker/file`)."""
+
+    segment: str
+    line: Line
+
+
+class Refused(NamedTuple):
+    """A line that cannot be applied, and why."""
+
+    work: Work
+    reason: str
+
+
+@dataclass(slots=True)
+class Final:
+    """A record ready for the database, with what belongs to it."""
+
+    work: Work
+    id: UUID
+    row: Row
+    attempts: list[tuple[UUID, Row]]
+    user_agent: str
+    price: Mapping[str, Any] | None
+    stored: Mapping[str, Any] | None
+
+
+class Ledger:
+    """Applies batches to the database `using`. `appliers` says, by the table's name in `state` lines, who
+    writes them; the one named `api_key` also hears from every record when its API key was last used."""
+
+    def __init__(self, using: str, appliers: Mapping[str, Apply]) -> None:
+        self.using = using
+        self.connection = connections[using]
+        self._appliers = appliers
+        self._records = Table(Record, self.connection)
+        self._attempts = Table(Attempt, self.connection)
+        self._prices = Table(PriceSnapshot, self.connection)
+        self._user_agents = Table(UserAgent, self.connection)
+        self._stored = Table(StoredResponse, self.connection)
+        self._letters = Table(DeadLetter, self.connection)
+        self._positions = Table(JournalPosition, self.connection)
+        self._months = Months(self.connection, (Record, Attempt))
+        self._price_ids: dict[str, int] = {}
+        self._user_agent_ids: dict[str, int] = {}
+        self._record_facts = _picker(self._records, RecordFacts._fields)
+        self._attempt_facts = _picker(self._attempts, AttemptFacts._fields)
+
+    def apply(self, batch: Sequence[Work], positions: Mapping[str, int], now: int) -> int:
+        """Applies a batch and moves the segments' positions with it, in one transaction; `now` is Unix
+        milliseconds.
+
+        Returns how many records were new. Lines that make no sense become dead letters. Raises DatabaseError
+        (or what a database driver raises for a value it cannot take) with nothing applied.
+        """
+        finals: dict[UUID, Final] = {}
+        amends: list[Work] = []
+        states: dict[str, list[tuple[StateChange, Work]]] = {}
+        refused: list[Refused] = []
+        for work in batch:
+            try:
+                if work.line.kind == FINAL:
+                    final = self._read_final(work)
+                    finals.setdefault(final.id, final)
+                elif work.line.kind == AMEND:
+                    amends.append(work)
+                elif work.line.kind == STATE:
+                    table, change = self._read_state(work)
+                    states.setdefault(table, []).append((change, work))
+                else:
+                    refused.append(Refused(work, "these bytes of the journal are damaged"))
+            except UNREADABLE as error:
+                refused.append(Refused(work, f"{type(error).__name__}: {error}"))
+        self._months.ensure(finals, now)
+        try:
+            with transaction.atomic(using=self.using), self.connection.cursor() as cursor:
+                sums = Sums()
+                new = self._insert_finals(cursor, list(finals.values()), sums, now)
+                refused += self._apply_amendments(cursor, amends, sums, now)
+                sums.merge(self.connection, cursor)
+                self._use_api_keys(new, states)
+                refused += self._apply_states(states)
+                self._bury(cursor, refused, now)
+                self._move(cursor, positions, now)
+        except BaseException:
+            self.forget_ids()  # what was learned may have been rolled back
+            raise
+        for refusal in refused:
+            log.error("parked %s at %s:%d: %s", *_place(refusal.work), refusal.reason)
+        return len(new)
+
+    def positions(self) -> dict[str, int]:
+        """How far each segment is applied."""
+        return dict(JournalPosition.objects.using(self.using).values_list("segment", "position"))
+
+    def forget_positions(self, segments: Sequence[str]) -> None:
+        """Drops the positions of segments that are gone."""
+        JournalPosition.objects.using(self.using).filter(segment__in=segments).delete()
+
+    def forget_ids(self) -> None:
+        """Looks prices and user agents up again: somebody may have deleted rows."""
+        self._price_ids.clear()
+        self._user_agent_ids.clear()
+
+    # Reading
+
+    def _read_final(self, work: Work) -> Final:
+        payload = work.line.payload()
+        record = payload["record"]
+        identifier = UUID(str(record["request_id"]))
+        if identifier.version != 7 or not EARLIEST <= identifier.int >> 80 < LATEST:
+            raise ValueError("the request id is not one of ours")
+        record["request_id"] = identifier
+        row = self._records.row(record)
+        started_at = record["started_at"]
+        attempts = []
+        for each in payload.get("attempts") or ():
+            key = attempt_id(identifier, each["number"])
+            each["id"], each["record_id"] = key, identifier
+            each.setdefault("started_at", started_at)
+            attempts.append((key, self._attempts.row(each)))
+        return Final(
+            work=work,
+            id=identifier,
+            row=row,
+            attempts=attempts,
+            user_agent=clean_text(payload.get("user_agent") or "", 300),
+            price=payload.get("price"),
+            stored=payload.get("stored"),
+        )
+
+    def _read_state(self, work: Work) -> tuple[str, StateChange]:
+        payload = work.line.payload()
+        table = payload["table"]
+        if table not in self._appliers:
+            raise ValueError(f"nobody here keeps the state of “{table}”")
+        return table, StateChange(int(payload["id"]), int(payload["at"]), dict(payload["columns"]))
+
+    # Writing
+
+    def _insert_finals(self, cursor: CursorWrapper, finals: list[Final], sums: Sums, now: int) -> list[Final]:
+        if not finals:
+            return []
+        self._refer(cursor, finals, now)
+        finals.sort(key=lambda final: final.id)
+        inserted = self._records.insert(cursor, [final.row for final in finals], returning="request_id")
+        fresh = set(map(uuid_hex, inserted))
+        new = [final for final in finals if final.id.hex in fresh]
+        tries = [each for final in new for each in final.attempts]
+        added = set(map(uuid_hex, self._attempts.insert(cursor, [row for _, row in tries], returning="id")))
+        for final in new:
+            sums.add_record(quarter_of(final.id), RecordFacts(*self._record_facts(final.row)))
+        for key, row in tries:
+            if key.hex in added:
+                sums.add_attempt(quarter_of(key), AttemptFacts(*self._attempt_facts(row)))
+        self._keep_stored(cursor, new)
+        return new
+
+    def _refer(self, cursor: CursorWrapper, finals: Sequence[Final], now: int) -> None:
+        """Gives the rows their price's and user agent's id, adding those that are new."""
+        self._learn_prices(cursor, [final.price for final in finals if final.price], now)
+        agents = {final.user_agent for final in finals if final.user_agent}
+        self._learn(
+            cursor, self._user_agents, "text", self._user_agent_ids, {text: {"text": text} for text in agents}
+        )
+        price_at, agent_at = self._records.index["price_id"], self._records.index["user_agent_id"]
+        for final in finals:
+            if final.price:
+                final.row[price_at] = self._price_ids[final.price["hash"]]
+            if final.user_agent:
+                final.row[agent_at] = self._user_agent_ids[final.user_agent]
+
+    def _learn_prices(self, cursor: CursorWrapper, prices: Iterable[Mapping[str, Any]], now: int) -> None:
+        wanted = {price["hash"]: {**price, "created_at": now} for price in prices}
+        self._learn(cursor, self._prices, "hash", self._price_ids, wanted)
+
+    def _learn(
+        self,
+        cursor: CursorWrapper,
+        table: Table,
+        column: str,
+        known: dict[str, int],
+        wanted: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Fills `known` with the ids of `wanted`, by the unique `column`, inserting rows that are not
+        there."""
+        missing = sorted(wanted.keys() - known.keys())
+        if not missing:
+            return
+        if len(known) + len(missing) > MOST_REMEMBERED:
+            known.clear()
+            missing = sorted(wanted)
+        table.insert(cursor, [table.row(wanted[key]) for key in missing])
+        cursor.execute(
+            f"SELECT {column}, id FROM {table.name} WHERE {column} IN ({placeholders(missing)})", missing
+        )
+        known.update(cursor.fetchall())
+
+    def _keep_stored(self, cursor: CursorWrapper, finals: Sequence[Final]) -> None:
+        rows = {
+            final.stored["response_id"]: self._stored.row(final.stored) for final in finals if final.stored
+        }
+        if rows:
+            updates = ", ".join(
+                f"{column} = excluded.{column}" for column in self._stored.columns if column != "response_id"
+            )
+            self._stored.insert(
+                cursor, [rows[key] for key in sorted(rows)], conflict=f"(response_id) DO UPDATE SET {updates}"
+            )
+
+    def _use_api_keys(self, new: Sequence[Final], states: dict[str, list[tuple[StateChange, Work]]]) -> None:
+        """Adds to `states` when, and from where, the records' API keys were used."""
+        if "api_key" not in self._appliers:
+            return
+        key_at, address_at = self._records.index["api_key_id"], self._records.index["address"]
+        for final in new:
+            if final.row[key_at]:
+                at = final.id.int >> 80
+                columns = {"last_used_at": at, "last_address": final.row[address_at]}
+                change = StateChange(final.row[key_at], at, columns)
+                states.setdefault("api_key", []).append((change, final.work))
+
+    def _apply_states(self, states: Mapping[str, Sequence[tuple[StateChange, Work]]]) -> list[Refused]:
+        """Hands states to their tables. What one table refuses is parked and harms nothing else."""
+        refused = []
+        for table, changes in sorted(states.items()):
+            try:
+                with transaction.atomic(using=self.using):
+                    self._appliers[table]([change for change, _ in changes], self.using)
+            except (DatabaseError, InterfaceError, *UNREADABLE) as error:
+                if is_transient(error):
+                    raise
+                reason = f"{type(error).__name__}: {error}"
+                refused += [Refused(work, reason) for _, work in changes if work.line.kind == STATE]
+                log.exception("the states of %s were not written", table)
+        return refused
+
+    def _bury(self, cursor: CursorWrapper, refused: Sequence[Refused], now: int) -> None:
+        rows = []
+        for (segment, line), reason in refused:
+            text = line.body[:LONGEST_LINE].decode("utf-8", "replace")
+            rows.append(
+                self._letters.row(
+                    {
+                        "segment": segment,
+                        "position": line.start,
+                        "kind": line.kind,
+                        "line": text,
+                        "reason": clean_text(reason, 2000),
+                        "created_at": now,
+                    }
+                )
+            )
+        self._letters.insert(cursor, rows)
+
+    def _move(self, cursor: CursorWrapper, positions: Mapping[str, int], now: int) -> None:
+        rows = [
+            self._positions.row({"segment": segment, "position": position, "updated_at": now})
+            for segment, position in sorted(positions.items())
+        ]
+        self._positions.insert(
+            cursor,
+            rows,
+            conflict="(segment) DO UPDATE SET position = excluded.position, updated_at = excluded.updated_at",
+        )
+
+    def bury(self, work: Work, reason: str, positions: Mapping[str, int], now: int) -> None:
+        """Parks one line that the database refused, and moves on."""
+        with transaction.atomic(using=self.using), self.connection.cursor() as cursor:
+            self._bury(cursor, [Refused(work, reason)], now)
+            self._move(cursor, positions, now)
+        log.error("parked %s at %s:%d: %s", *_place(work), reason)
+
+    def _apply_amendments(
+        self, cursor: CursorWrapper, amends: Sequence[Work], sums: Sums, now: int
+    ) -> list[Refused]:
+        refused = []
+        for work in amends:
+            try:
+                payload = work.line.payload()
+                price = payload.get("price")
+                if price:
+                    self._learn_prices(cursor, [price], now)
+                    payload["record"]["price_id"] = self._price_ids[price["hash"]]
+                amend(cursor, self._records, self._attempts, payload, sums)
+            except UNREADABLE as error:
+                refused.append(Refused(work, f"{type(error).__name__}: {error}"))
+        return refused
+
+
+def _picker(table: Table, columns: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
+    return itemgetter(*(table.index[column] for column in columns))
+
+
+def _place(work: Work) -> tuple[str, str, int]:
+    return work.line.kind, work.segment, work.line.start

@@ -1,0 +1,207 @@
+"""Sums by quarter of an hour: what each record and attempt adds to them, how they are stored, and how they
+are made again from the records.
+
+The recorder and `usage.rebuilding` share this, so that both arrive at the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from usage.columns import MOST_PARAMETERS, in_parts
+from usage.measures import BUCKETS, FIRST_TOKEN_BOUNDS, TOTAL_BOUNDS, Measures, bucket
+from usage.models import ApiKeyRollup, AttemptRollup, Rollup
+
+QUARTER = 15 * 60
+COLUMNS = (*Measures.SUMS, *Measures.FIRST_TOKEN, *Measures.TOTAL)
+_FIRST_TOKEN_AT = len(Measures.SUMS)
+_TOTAL_AT = _FIRST_TOKEN_AT + BUCKETS
+
+Key = tuple[Any, ...]
+"""A rollup's dimensions; the first is the quarter in Unix seconds."""
+
+
+class RecordFacts(NamedTuple):
+    """What of a record enters the sums; None where the database has NULL. Costs are pico-dollars."""
+
+    consumer_id: int | None
+    api_key_id: int | None
+    model_id: int | None
+    provider_id: int | None
+    key_id: int | None
+    client_format: str
+    upstream_format: str
+    outcome: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cache_creation_tokens: int
+    cache_creation_1h_tokens: int
+    reasoning_tokens: int
+    list_cost: int | None
+    own_cost: int
+    saved_cost: int
+    estimated: bool
+    first_token_ms: int | None
+    total_ms: int
+
+
+class AttemptFacts(NamedTuple):
+    """What of an attempt enters the sums."""
+
+    provider_id: int | None
+    endpoint_id: int | None
+    key_id: int | None
+    model_id: int | None
+    verdict: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cache_creation_tokens: int
+    cache_creation_1h_tokens: int
+    reasoning_tokens: int
+    list_cost: int | None
+    own_cost: int
+    first_token_ms: int | None
+    total_ms: int
+
+
+def quarter_of(identifier: UUID) -> int:
+    """The quarter of an hour, in Unix seconds, in which the request of this record or attempt started: the
+    one that its id tells."""
+    return (identifier.int >> 80) // 1000 // QUARTER * QUARTER
+
+
+class Sums:
+    """Sums over records and attempts, by dimension, in the order of `COLUMNS`."""
+
+    def __init__(self) -> None:
+        self.by_dimension: dict[Key, list[int]] = {}
+        self.by_api_key: dict[Key, list[int]] = {}
+        self.by_target: dict[Key, list[int]] = {}
+
+    def add_record(self, quarter: int, facts: RecordFacts, sign: int = 1) -> None:
+        """Adds a record that started in `quarter`; takes it away with `sign` -1."""
+        one = _contribution(facts, facts.saved_cost, facts.estimated)
+        model = facts.model_id or 0
+        _add(
+            self.by_dimension,
+            (
+                quarter,
+                facts.consumer_id or 0,
+                model,
+                facts.provider_id or 0,
+                facts.key_id or 0,
+                facts.client_format,
+                facts.upstream_format,
+                facts.outcome,
+            ),
+            one,
+            facts,
+            sign,
+        )
+        _add(self.by_api_key, (quarter, facts.api_key_id or 0, model), one, facts, sign)
+
+    def add_attempt(self, quarter: int, facts: AttemptFacts, sign: int = 1) -> None:
+        """Adds an attempt of a record that started in `quarter`; takes it away with `sign` -1."""
+        key = (
+            quarter,
+            facts.provider_id or 0,
+            facts.endpoint_id or 0,
+            facts.key_id or 0,
+            facts.model_id or 0,
+            facts.verdict,
+        )
+        _add(self.by_target, key, _contribution(facts, 0, False), facts, sign)
+
+    def merge(self, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
+        """Adds these sums to the database's, one statement a table, in the order of their keys: two writers
+        that meet wait for each other and never in a circle."""
+        for model, sums in self.tables():
+            changes = sorted((key, values) for key, values in sums.items() if any(values))
+            upsert(model, connection, cursor, changes, replace=False)
+
+    def tables(self) -> tuple[tuple[type[Any], dict[Key, list[int]]], ...]:
+        """Each rollup's model and its sums."""
+        return (
+            (Rollup, self.by_dimension),
+            (ApiKeyRollup, self.by_api_key),
+            (AttemptRollup, self.by_target),
+        )
+
+
+def _contribution(facts: RecordFacts | AttemptFacts, saved_cost: int, estimated: bool) -> tuple[int, ...]:
+    """What one row adds to the columns `Measures.SUMS`."""
+    first = facts.first_token_ms
+    return (
+        1,
+        facts.input_tokens,
+        facts.output_tokens,
+        facts.cached_tokens,
+        facts.cache_creation_tokens,
+        facts.cache_creation_1h_tokens,
+        facts.reasoning_tokens,
+        facts.list_cost or 0,
+        facts.own_cost,
+        saved_cost,
+        1 if facts.list_cost is None else 0,
+        1 if estimated else 0,
+        0 if first is None else 1,
+        first or 0,
+        facts.total_ms,
+    )
+
+
+def _add(
+    sums: dict[Key, list[int]], key: Key, one: tuple[int, ...], facts: RecordFacts | AttemptFacts, sign: int
+) -> None:
+    known = sums.get(key)
+    if known is None:
+        known = sums[key] = [0] * len(COLUMNS)
+    for place, value in enumerate(one):
+        if value:
+            known[place] += sign * value
+    if facts.first_token_ms is not None:
+        known[_FIRST_TOKEN_AT + bucket(FIRST_TOKEN_BOUNDS, facts.first_token_ms)] += sign
+    known[_TOTAL_AT + bucket(TOTAL_BOUNDS, facts.total_ms)] += sign
+
+
+def upsert(
+    model: type[Any],
+    connection: BaseDatabaseWrapper,
+    cursor: CursorWrapper,
+    rows: Sequence[tuple[Key, list[int]]],
+    *,
+    replace: bool,
+) -> None:
+    """Stores rows of sums: in place of what is there, or added to it."""
+    quote = connection.ops.quote_name
+    table = quote(model._meta.db_table)
+    names = (*model.DIMENSIONS, *COLUMNS)
+    places = f"({', '.join(['%s'] * len(names))})"
+    updates = ", ".join(
+        f"{column} = excluded.{column}" if replace else f"{column} = {table}.{column} + excluded.{column}"
+        for column in COLUMNS
+    )
+    conflict = f"ON CONFLICT ({', '.join(model.DIMENSIONS)}) DO UPDATE SET {updates}"
+    for part in in_parts(rows, MOST_PARAMETERS // len(names)):
+        parameters: list[Any] = []
+        for key, values in part:
+            parameters.append(quarter_value(connection, key[0]))
+            parameters += key[1:]
+            parameters += values
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([places] * len(part))} {conflict}",
+            parameters,
+        )
+
+
+def quarter_value(connection: BaseDatabaseWrapper, quarter: int) -> Any:
+    """The database value of a quarter given in Unix seconds."""
+    return connection.ops.adapt_datetimefield_value(datetime.fromtimestamp(quarter, UTC))
