@@ -11,7 +11,9 @@ from typing import Any
 from simulator.server import Simulator
 
 QUIET = 0.25
-"""Seconds without a byte after which a connection counts as silent."""
+"""Seconds without a byte after which a connection counts as silent, where silence is expected."""
+PATIENT = 20.0
+"""The same where it is not: a slow machine must not look like a fault."""
 
 PATHS = {
     "openai_chat": "/v1/chat/completions",
@@ -95,7 +97,7 @@ def request(
     return "\r\n".join([*lines, "", ""]).encode() + told
 
 
-async def exchange(simulator: Simulator, sent: bytes, *, quiet: float = QUIET) -> Heard:
+async def exchange(simulator: Simulator, sent: bytes, *, quiet: float = PATIENT) -> Heard:
     """Send bytes, read until the connection ends or falls silent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", simulator.port)
     pieces = []
@@ -122,7 +124,7 @@ async def ask(
     simulator: Simulator, model: str, format_: str = "openai_chat", *, stream: bool = True, **more: Any
 ) -> Heard:
     """One least request of this format."""
-    quiet = more.pop("quiet", QUIET)
+    quiet = more.pop("quiet", PATIENT)
     keep = more.pop("keep", False)
     sent = request(
         path_for(format_, model, stream=stream),

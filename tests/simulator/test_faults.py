@@ -11,7 +11,7 @@ import pytest
 from simulator.compose import TEXT
 from simulator.faults import FAULTS
 from simulator.server import Simulator
-from tests.simulator.raw import PATHS, QUIET, Heard, ask, body_for, exchange, request
+from tests.simulator.raw import PATHS, PATIENT, QUIET, Heard, ask, body_for, exchange, request
 
 FORMATS = list(PATHS)
 STATUSES = {
@@ -124,7 +124,7 @@ MORE = {
 
 def quiet(fault: str) -> float:
     """Seconds of silence to wait for: short where silence is the point."""
-    return QUIET if "stall" in fault or fault in ("body-refuse", "smuggle") else 10
+    return QUIET if "stall" in fault or fault in ("body-refuse", "smuggle") else PATIENT
 
 
 def test_every_fault_has_its_case() -> None:
@@ -227,7 +227,7 @@ async def test_a_responses_error_event_can_be_nested(vendor: Simulator) -> None:
 async def test_a_stream_breaks_after_as_many_frames_as_the_name_says(
     vendor: Simulator, format_: str, fault: str, ending: str, after: int
 ) -> None:
-    heard = await ask(vendor, f"sim.fault-{fault}.after-{after}", format_)
+    heard = await ask(vendor, f"sim.fault-{fault}.after-{after}", format_, quiet=quiet(fault))
     assert (heard.status, heard.ending, len(heard.frames)) == (200, ending, after)
     assert heard.complete is (fault == "truncated")
 
@@ -266,7 +266,7 @@ async def test_faults_among_frames_fit_every_format(vendor: Simulator, format_: 
 async def test_a_whole_answer_breaks_in_its_middle(
     vendor: Simulator, format_: str, fault: str, ending: str, whole: bool
 ) -> None:
-    heard = await ask(vendor, f"sim.fault-{fault}", format_, stream=False)
+    heard = await ask(vendor, f"sim.fault-{fault}", format_, stream=False, quiet=quiet(fault))
     assert (heard.ending, heard.complete) == (ending, whole)
     assert heard.body.startswith(b"{")
     assert not heard.body.endswith(b"}\n")
@@ -402,12 +402,12 @@ async def test_a_name_with_an_unknown_option_is_refused_with_its_name(vendor: Si
 
 
 async def test_waits_are_kept(vendor: Simulator) -> None:
-    silent = await ask(vendor, "sim.wait-60000")
+    silent = await ask(vendor, "sim.wait-60000", quiet=QUIET)
     assert silent.raw == b""
-    first = await ask(vendor, "sim.first-60000")
+    first = await ask(vendor, "sim.first-60000", quiet=QUIET)
     assert first.status == 200
     assert first.body == b""
-    between = await ask(vendor, "sim.delay-60000")
+    between = await ask(vendor, "sim.delay-60000", quiet=QUIET)
     assert len(between.frames) == 1
 
 
@@ -422,7 +422,7 @@ async def test_a_body_is_reset_while_it_is_sent(vendor: Simulator) -> None:
 
 async def test_a_pace_is_for_plain_names_alone() -> None:
     async with Simulator(pace=60_000) as slow:
-        assert len((await ask(slow, "gpt-4.1-mini")).frames) == 1
+        assert len((await ask(slow, "gpt-4.1-mini", quiet=QUIET)).frames) == 1
         assert done(await ask(slow, "sim.chunks-3"))
 
 
