@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from aether import secretfiles
+from tests import servers
+from tests.programs import Running, environment, manage
+from tests.waiting import until
+
+BARE: dict[str, str | None] = dict.fromkeys(secretfiles.NAMES)
+QUICK = {"RELAY_DRAIN_SECONDS": "1"}
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """A migrated database and nothing else; no secret is set."""
+    env = environment(tmp_path / "home", **BARE, **QUICK)
+    assert manage("migrate", "-v0", env=env).returncode == 0
+    return env
+
+
+@pytest.fixture
+def server(env: dict[str, str]) -> Iterator[Running]:
+    with Running("serve", "--port", "0", env=env) as server:
+        yield server
+
+
+def address(server: Running) -> str:
+    said = server.line("Listening on ")
+    found = re.search(r"http://\S+", said)
+    assert found, said
+    return found[0]
+
+
+def test_it_gets_ready_serves_pages_and_ends_in_good_order(server: Running, env: dict[str, str]) -> None:
+    base = address(server)
+    assert httpx.get(f"{base}/readyz").status_code == 200
+    login = httpx.get(f"{base}/admin/login/")
+    assert login.status_code == 200
+    assert "server" not in login.headers
+    children = psutil.Process(server.process.pid).children()
+    assert [child.cmdline()[-1] for child in children] == ["recorder"]
+    assert server.end() == 0
+    assert not any(child.is_running() for child in children)
+    assert sorted(path.name for path in (Path(env["AETHER_DATA_DIR"]) / "secrets").iterdir()) == [
+        "aether_encryption_keys",
+        "aether_key_pepper",
+        "secret_key",
+    ]
+
+
+def test_everything_it_writes_is_for_us_alone(server: Running, env: dict[str, str]) -> None:
+    address(server)
+    server.end()
+    for path in Path(env["AETHER_DATA_DIR"]).rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_second_server_on_the_same_data_is_refused(server: Running, env: dict[str, str]) -> None:
+    address(server)
+    second = manage("serve", "--port", "0", env=env)
+    assert second.returncode == 1
+    assert "Another server runs on" in second.stderr
+    assert "AETHER_DATA_DIR" in second.stderr
+
+
+def test_a_dead_recorder_comes_back_while_the_server_goes_on(server: Running) -> None:
+    base = address(server)
+    (recorder,) = psutil.Process(server.process.pid).children()
+    recorder.kill()
+    until(
+        lambda: [p.pid for p in psutil.Process(server.process.pid).children() if p.pid != recorder.pid],
+        what="another recorder",
+    )
+    assert httpx.get(f"{base}/healthz").status_code == 200
+
+
+def test_the_recorder_ends_when_the_server_is_killed(server: Running) -> None:
+    address(server)
+    (recorder,) = psutil.Process(server.process.pid).children()
+    server.process.send_signal(signal.SIGKILL)
+    until(lambda: not recorder.is_running() or recorder.status() == psutil.STATUS_ZOMBIE, what="its end")
+
+
+def test_a_port_in_use_gives_one_sentence(env: dict[str, str]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        ended = manage("serve", "--port", str(port), env=env)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(f"CommandError: Cannot listen on 127.0.0.1 port {port}")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--host", "no.such.host.invalid"], ["--port", "70000"]])
+def test_an_impossible_address_gives_one_sentence(env: dict[str, str], arguments: list[str]) -> None:
+    ended = manage("serve", *arguments, env=env)
+    assert ended.returncode == 1
+    assert "Cannot listen on" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_run_sets_up_greets_and_keeps_everything_for_the_next_run(tmp_path: Path) -> None:
+    env = environment(tmp_path / "home", **BARE, **QUICK, AETHER_SIMULATOR=None)
+    port = str(servers.free_port())
+    with Running("run", "--port", port, env=env) as first:
+        password = first.line("password").split()[-1]
+        secret = first.line("API key").split()[-1]
+        first.line("Hello from the simulator")
+        first.line("Record ")
+        assert re.search(r"\d+ tokens in, \d+ tokens out, \$0\.\d+", first.line("tokens in"))
+        assert secret in "".join([first.line("curl"), first.line("Authorization")])
+        first.line("Ctrl-C ends")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            page = client.get("/admin/login/")
+            form = {
+                "username": "admin",
+                "password": password,
+                "csrfmiddlewaretoken": client.cookies["csrftoken"],
+            }
+            assert client.post("/admin/login/?next=/admin/", data=form).headers["location"] == "/admin/"
+            assert page.status_code == 200
+        assert first.end() == 0
+
+    elsewhere = str(servers.free_port())
+    with Running("run", "--port", elsewhere, env=env) as second:
+        second.line("Hello from the simulator")
+        second.line("tokens in")
+        second.line("Ctrl-C ends")
+        said = "".join(second.said)
+        assert "password" not in said
+        assert "$AETHER_API_KEY" in said
+        answer = httpx.get(
+            f"http://127.0.0.1:{elsewhere}/v1/models", headers={"authorization": f"Bearer {secret}"}
+        )
+        assert answer.status_code == 200
+        assert second.end() == 0
+
+    with closing(sqlite3.connect(tmp_path / "home" / "aether.sqlite3")) as database:
+        kept = database.execute("SELECT outcome, list_cost > 0 FROM usage_record").fetchall()
+        keys = database.execute("SELECT name FROM consumers_apikey").fetchall()
+    assert kept == [("ok", 1), ("ok", 1)]
+    assert keys == [("demo",)]
+
+
+def test_run_says_in_one_sentence_that_its_port_is_taken(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        ended = manage(
+            "run", "--port", str(taken.getsockname()[1]), env=environment(tmp_path / "home", **BARE)
+        )
+    assert ended.returncode == 1
+    assert "Cannot listen on" in ended.stderr
+    assert "password" not in ended.stdout
