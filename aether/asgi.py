@@ -1,26 +1,35 @@
-"""The ASGI application that `manage.py serve` runs."""
+"""The ASGI application that `manage.py serve` runs: the relay's door, Django, and the engine's beginning and
+end."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from django.core.asgi import get_asgi_application
 
-Message = MutableMapping[str, Any]
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aether.settings")
-django_application = get_asgi_application()
+django_application: Any = get_asgi_application()
+
+# Only now: these import models, and the apps must be ready.
+from django.conf import settings  # noqa: E402
+
+from aether.lifespan import Lifespan  # noqa: E402
+from relay.door import BodyLimit, Receive, RelayDoor, Scope, Send  # noqa: E402
+from relay.routes import is_relay_path  # noqa: E402
+from simulator.asgi import application as simulator  # noqa: E402
+
+lifespan = Lifespan()
+door = RelayDoor() if settings.RELAY_DOOR == "asgi" else BodyLimit(django_application)
 
 
-async def application(
-    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-) -> None:
-    """Answers the server's start and stop; all else is Django's."""
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends each request through the door that it belongs to."""
     if scope["type"] == "lifespan":
-        while (await receive())["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
+        await lifespan(scope, receive, send)
+    elif is_relay_path(scope["path"]):
+        await door(scope, receive, send)
+    elif settings.AETHER_SIMULATOR and scope["path"].startswith("/simulator/"):
+        await simulator(scope, receive, send)
     else:
         await django_application(scope, receive, send)

@@ -25,18 +25,20 @@ SHOWN = 8
 def check_time_zone(name: str) -> None:
     """Raises ValidationError unless `name` is an IANA time zone."""
     if name not in available_timezones():
-        raise ValidationError(_("Unknown time zone “%(name)s”: use a name such as Europe/Berlin."), params={"name": name})
+        raise ValidationError(
+            _("Unknown time zone “%(name)s”: use a name such as Europe/Berlin."), params={"name": name}
+        )
 
 
 class User(AbstractUser):
     """Someone who signs in."""
 
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[check_time_zone])
-    consumers = models.ManyToManyField(
+    consumers: models.ManyToManyField[Consumer, Membership] = models.ManyToManyField(
         "Consumer", through="Membership", related_name="users", verbose_name=_("consumers"), blank=True
     )
 
-    class Meta(AbstractUser.Meta):
+    class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
 
@@ -48,8 +50,8 @@ class Recording(models.TextChoices):
 
 
 class Access(Versioned):
-    """What a consumer and an API key may reach. An empty list means all; the two are intersected. Ids, not names:
-    a renamed model stays allowed, and a deleted one leaves the list restricting, never empty."""
+    """What a consumer and an API key may reach. An empty list means all; the two are intersected. Ids, not
+    names: a renamed model stays allowed, and a deleted one leaves the list restricting, never empty."""
 
     allowed_models = models.JSONField(
         _("allowed models"), default=list, blank=True, help_text=_("Empty: every model.")
@@ -58,7 +60,10 @@ class Access(Versioned):
         _("allowed providers"), default=list, blank=True, help_text=_("Empty: every provider.")
     )
     allowed_formats = models.JSONField(
-        _("allowed formats"), default=list, blank=True, help_text=_("Wire formats that may be called. Empty: all four.")
+        _("allowed formats"),
+        default=list,
+        blank=True,
+        help_text=_("Wire formats that may be called. Empty: all four."),
     )
     allowed_networks = models.JSONField(
         _("allowed networks"),
@@ -67,7 +72,7 @@ class Access(Versioned):
         validators=[check_networks],
         help_text=_("Networks that may call, such as 10.0.0.0/8. Empty: any address."),
     )
-    # Limits have columns from the start, but no form, list or API shows them before the work that enforces them.
+    # Limits have columns from the start; no form, list or API shows them before the work that enforces them.
     rpm_limit = models.IntegerField(_("requests per minute"), null=True, blank=True)
     tpm_limit = models.IntegerField(_("tokens per minute"), null=True, blank=True)
     concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
@@ -129,7 +134,9 @@ class Membership(models.Model):
         MEMBER = "member", _("member")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships", verbose_name=_("user"))
-    consumer = models.ForeignKey(Consumer, models.CASCADE, related_name="memberships", verbose_name=_("consumer"))
+    consumer = models.ForeignKey(
+        Consumer, models.CASCADE, related_name="memberships", verbose_name=_("consumer")
+    )
     role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.MEMBER)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
@@ -151,11 +158,15 @@ class Membership(models.Model):
 class ApiKey(Access):
     """The secret a consumer's program calls with, kept as a short readable prefix and a keyed digest."""
 
-    consumer = models.ForeignKey(Consumer, models.CASCADE, related_name="api_keys", verbose_name=_("consumer"))
+    consumer = models.ForeignKey(
+        Consumer, models.CASCADE, related_name="api_keys", verbose_name=_("consumer")
+    )
     name = models.CharField(_("name"), max_length=120)
     prefix = models.CharField(_("prefix"), max_length=SHOWN, editable=False, db_index=True)
     digest = models.CharField(_("digest"), max_length=64, unique=True, editable=False)
-    is_active = models.BooleanField(_("active"), default=True, help_text=_("While off, this API key is refused."))
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("While off, this API key is refused.")
+    )
     expires_at = models.DateTimeField(
         _("expires at"), null=True, blank=True, help_text=_("Refused from then on. Empty: never expires.")
     )
@@ -172,7 +183,13 @@ class ApiKey(Access):
         help_text=_("What of each request is stored beside its usage record, for a limited time."),
     )
     rolled_from = models.ForeignKey(
-        "self", models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("rolled from"), editable=False
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("rolled from"),
+        editable=False,
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
@@ -184,7 +201,9 @@ class ApiKey(Access):
             models.UniqueConstraint(
                 fields=("consumer", "name"),
                 name="api_key_name",
-                violation_error_message=_("This consumer has an API key of that name already: choose another."),
+                violation_error_message=_(
+                    "This consumer has an API key of that name already: choose another."
+                ),
             ),
         )
 
@@ -203,7 +222,7 @@ class ApiKey(Access):
 
     @classmethod
     def issue(cls, *, consumer: Consumer, name: str, secret: str = "", **fields: Any) -> tuple[ApiKey, str]:
-        """Creates an API key and returns it with its secret, which is not kept: 256 random bits unless given."""
+        """Creates an API key; returns it with its secret, which is not kept: 256 random bits unless given."""
         secret = secret or new_secret()
         api_key = cls(consumer=consumer, name=name, **fields)
         api_key.set_secret(secret)

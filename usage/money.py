@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -12,8 +12,13 @@ from django.utils.translation import gettext_lazy as _
 
 from usage.pico import SCALE, from_pico, to_pico
 
+if TYPE_CHECKING:
+    Integer = models.BigIntegerField[Any, Any]
+else:
+    Integer = models.BigIntegerField
 
-class MoneyField(models.BigIntegerField):
+
+class MoneyField(Integer):
     """A Decimal of dollars kept as an integer of pico-dollars (1e-12); the same exact fixed point serves
     ratios.
 
@@ -21,6 +26,7 @@ class MoneyField(models.BigIntegerField):
     through the ORM's Sum, which would take this field's converter.
     """
 
+    default_validators = []  # an integer's, which a Decimal fails
     description = _("Amount of money in US dollars")
 
     def from_db_value(self, value: int | None, expression: object, connection: object) -> Decimal | None:
@@ -43,9 +49,9 @@ class MoneyField(models.BigIntegerField):
         return "" if value is None else format(value, "f")
 
     @property
-    def validators(self) -> list[Any]:  # type: ignore[override]
-        # BigIntegerField's range validators compare pico-dollars; the form field below has its own.
-        return list(self._validators)
+    def validators(self) -> Any:
+        """Those that the model names; BigIntegerField's range is one of pico-dollars."""
+        return super(models.IntegerField, self).validators
 
     def formfield(self, **options: Any) -> Any:
         return super(models.IntegerField, self).formfield(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from django.db import migrations, models
@@ -35,7 +36,6 @@ def create_partitioned(schema_editor: BaseDatabaseSchemaEditor, model: type[mode
     quote = schema_editor.quote_name
     table, key = model._meta.db_table, model._meta.pk
     sql, params = schema_editor.table_sql(model)
-    assert key is not None
     schema_editor.execute(f"{sql} PARTITION BY RANGE ({quote(key.column)})", params or None)
     schema_editor.execute(f"CREATE TABLE {quote(table + '_default')} PARTITION OF {quote(table)} DEFAULT")
     schema_editor.deferred_sql.extend(schema_editor._model_indexes_sql(model))  # type: ignore[attr-defined]
@@ -50,14 +50,14 @@ def months(first: datetime, count: int) -> Iterator[datetime]:
 
 
 def create_months(connection: BaseDatabaseWrapper, table: str, first: datetime, count: int) -> list[str]:
-    """Creates the partitions of `count` months that are missing and returns their names; nothing on SQLite."""
+    """Creates what is missing of `count` months, and returns the names; does nothing on SQLite."""
     if connection.vendor != "postgresql":
         return []
     created: list[str] = []
     quote = connection.ops.quote_name
     starts = list(months(first, count + 1))
     with connection.cursor() as cursor:
-        for start, end in zip(starts, starts[1:], strict=False):
+        for start, end in pairwise(starts):
             name = f"{table}_{start:%Y_%m}"
             cursor.execute("SELECT to_regclass(%s)", [quote(name)])
             if cursor.fetchone()[0] is not None:

@@ -1,0 +1,274 @@
+"""The stream that goes out, and its endings: complete, failed, interrupted, client gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+import orjson
+
+from relay.attempts import Job, StreamWinner
+from relay.errors import Interrupted, RelayError, UpstreamFailure
+from relay.failover import judge, reason_of
+from relay.scrub import scrub
+from wire import FORMATS
+from wire.format import Passed
+from wire.sse import frames
+from wire.types import BadFrame, Fault, FrameTooLarge
+
+GEMINI_HOLD = 0.2
+"""Seconds that Gemini's last frame is held for usage that may follow."""
+TAIL = 1.0
+"""Seconds that we listen on after the end: for frames that trail, and to give the connection back."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a door sends: a whole body, or a stream. `headers` are names in lower case and values."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes = b""
+    stream: Stream | None = None
+
+
+class Stream:
+    """One streamed answer. `source` is the attempt that answers, or, after a silent commit, the task that
+    still looks for one. `chunks` is the only way out; a door that is done with it, however, calls
+    `abandon`."""
+
+    def __init__(self, job: Job, source: StreamWinner | asyncio.Task[StreamWinner]) -> None:
+        self.ctx = job.ctx
+        self._job = job
+        self._wire = FORMATS[job.ctx.api_format]
+        self._task = source if isinstance(source, asyncio.Task) else None
+        self._winner = source if isinstance(source, StreamWinner) else None
+        self._opened_array = False
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The bytes for the client, frame for frame. Settles the request in whatever ending."""
+        self.ctx.task = asyncio.current_task()
+        self.ctx.sent_status = 200
+        try:
+            if self._task is not None:
+                async for beat in self._beats(self._task):
+                    yield beat
+                self._winner = self._task.result()
+            if self._winner is not None:
+                async with aclosing(self._pump(self._winner)) as pump:
+                    async for chunk in pump:
+                        yield chunk
+        except RelayError as error:
+            self._settle(error.outcome, code=error.fault.code, fault=error.fault)
+            yield self._told(error.fault)
+        except UpstreamFailure as failure:
+            yield self._broken(failure)
+        except (FrameTooLarge, BadFrame) as error:
+            yield self._broken(UpstreamFailure("bad_frame", phase="stream", text=str(error)))
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Settles what is not settled (the client left, or we were told to stop) and lets the upstream go. A
+        second call does nothing."""
+        ctx, task = self.ctx, self._task
+        if task is not None and not task.done():
+            task.cancel()
+        elif task is not None and self._winner is None and not task.cancelled() and task.exception() is None:
+            self._winner = task.result()
+        if not ctx.settled:
+            interrupted = ctx.interruption in ("shutdown", "revoked")
+            self._settle(
+                "interrupted" if interrupted else "client_gone", code=ctx.interruption or "client_gone"
+            )
+        if self._winner is not None:
+            self._winner.let_go()
+
+    async def _beats(self, task: asyncio.Task[StreamWinner]) -> AsyncGenerator[bytes, None]:
+        """Keep-alives until the attempts have an answer, or are out of them."""
+        keep_alive = self._wire.keep_alive(array=self._job.brief.array)
+        yield keep_alive
+        while not task.done():
+            if self.ctx.interruption:
+                raise Interrupted(self.ctx.interruption)
+            await asyncio.wait({task}, timeout=self._job.engine.knobs.keep_alive)
+            if not task.done():
+                yield keep_alive
+
+    async def _pump(self, winner: StreamWinner) -> AsyncGenerator[bytes, None]:
+        """Whole frames from upstream to client, until the format's own end."""
+        ctx, watch = self.ctx, winner.watch
+        ctx.committed = True
+        passed, ended_at_file_end = Passed(winner.head, winner.end), False
+        last_sent = last_byte = time.monotonic()
+        while True:
+            self._learn(winner, passed)
+            if passed.out:
+                self._opened_array = True
+                yield passed.out
+                last_sent = time.monotonic()
+            if watch.error is not None:
+                error = watch.error
+                raise UpstreamFailure(phase="stream", status=error.status, error=error)
+            if passed.end or ended_at_file_end:
+                break
+            data = await self._read(winner, last_byte, last_sent)
+            if data is None:
+                yield self._wire.keep_alive(array=self._job.brief.array)
+                last_sent = time.monotonic()
+                passed = Passed()
+                continue
+            last_byte = time.monotonic()
+            if data:
+                passed = watch.feed(data)
+                continue
+            passed = watch.finish()
+            if not watch.ended and watch.error is None:
+                ctx.truncated = True
+                self._learn(winner, passed)
+                raise UpstreamFailure(
+                    "truncated", phase="stream", text="the stream ended without its end marker"
+                )
+            ended_at_file_end = True
+        end = passed.end
+        if end and self._job.ctx.api_format == "gemini":
+            end = await self._hold(winner, end)
+        winner.log.ended = True
+        self._settle("ok")
+        if end:
+            yield end
+        async for trailing in self._tail(winner):
+            yield trailing
+
+    async def _read(self, winner: StreamWinner, last_byte: float, last_sent: float) -> bytes | None:
+        """What upstream sends next; None when it is time for a keep-alive. Raises UpstreamFailure."""
+        knobs, ctx = self._job.engine.knobs, self.ctx
+        idle = last_byte + (winner.target.idle_timeout or knobs.idle_timeout)
+        deadline = min(idle, self._job.deadline, last_sent + knobs.keep_alive)
+        try:
+            async with asyncio.timeout_at(_loop_time(deadline)) as ctx.alarm:
+                return await winner.opened.read()
+        except TimeoutError as error:
+            if ctx.interruption:
+                raise Interrupted(self.ctx.interruption) from error
+            now = time.monotonic()
+            if now >= self._job.deadline:
+                raise UpstreamFailure(
+                    "total_timeout", phase="stream", text="the total time is over"
+                ) from error
+            if now >= idle:
+                raise UpstreamFailure(
+                    "first_event_timeout", phase="stream", text="upstream fell silent"
+                ) from error
+            return None
+        finally:
+            ctx.alarm = None
+            winner.log.bytes_received = winner.opened.bytes_received
+
+    async def _hold(self, winner: StreamWinner, end: bytes) -> bytes:
+        """Gemini's end with what follows it within a moment: its usage may come in a later frame."""
+        with suppress(TimeoutError, UpstreamFailure, FrameTooLarge):
+            async with asyncio.timeout(GEMINI_HOLD):
+                while data := await winner.opened.read():
+                    passed = winner.watch.feed(data)
+                    self._learn(winner, passed)
+                    end += passed.out + passed.end
+        passed = winner.watch.finish()
+        self._learn(winner, passed)
+        return end + passed.out + passed.end
+
+    async def _tail(self, winner: StreamWinner) -> AsyncGenerator[bytes, None]:
+        """What upstream still says after the end. Usage that comes this late amends the record."""
+        before = winner.watch.usage()
+        with suppress(TimeoutError, UpstreamFailure, FrameTooLarge):
+            async with asyncio.timeout(TAIL) as listening:
+                while data := await winner.opened.read():
+                    passed = winner.watch.feed(data)
+                    if out := passed.out + passed.end:
+                        when = listening.when()
+                        listening.reschedule(None)  # while the client takes it, upstream's time stands still
+                        yield out
+                        listening.reschedule(when)
+        winner.log.bytes_received = winner.opened.bytes_received
+        if winner.watch.usage() != before:
+            self._learn(winner, Passed())
+            self._job.engine.ledger.amend(self.ctx)
+
+    def _learn(self, winner: StreamWinner, passed: Passed) -> None:
+        """Brings what the watch knows into the context; with recording on, the events too."""
+        ctx, watch, log = self.ctx, winner.watch, winner.log
+        ctx.chunk_count, ctx.data_count = watch.frames, watch.data_frames
+        ctx.text_bytes = log.text_bytes = watch.text_bytes
+        ctx.has_completion = watch.ended
+        if ctx.caller is not None and ctx.caller.recording == "full":
+            self._record(passed)
+
+    def _record(self, passed: Passed) -> None:
+        for frame in frames(passed.out + passed.end):
+            if not frame.data or frame.data == b"[DONE]":
+                continue
+            try:
+                event = orjson.loads(frame.data)
+            except orjson.JSONDecodeError:
+                event = frame.data.decode("utf-8", "replace")
+            self.ctx.append_chunk(event, len(frame.raw))
+            if isinstance(event, dict):
+                for text in self._wire.texts(event):
+                    self.ctx.append_text(text)
+
+    def _broken(self, failure: UpstreamFailure) -> bytes:
+        """Settles a stream that upstream broke after the first meaningful frame; the bytes that tell it."""
+        error, winner = failure.error, self._winner
+        reason = failure.reason or reason_of(failure.status, error.type if error else "", failure.text)
+        verdict = judge(reason)
+        secret, base = (winner.target.secret, winner.target.base_url) if winner else ("", "")
+        text = scrub(failure.text, secret, base_url=base)
+        code = {"rate_limited": "rate_limited", "overloaded": "overloaded", "timeout": "timeout"}.get(
+            verdict.code, "upstream_error"
+        )
+        if winner is not None:
+            winner.log.verdict, winner.log.reason, winner.log.phase = "partial", reason, "stream"
+            winner.log.error_text = text
+        self.ctx.mark_failed(504 if code == "timeout" else 502, text)
+        fault = Fault(code, _PUBLIC.get(code, "The upstream broke off its answer."))
+        self._settle(
+            "partial", code="truncated" if reason == "truncated" else f"upstream_{_short(code)}", fault=fault
+        )
+        return self._told(fault)
+
+    def _told(self, fault: Fault) -> bytes:
+        return self._wire.fault_event(
+            fault, str(self.ctx.request_id), array=self._job.brief.array, opened=self._opened_array
+        )
+
+    def _settle(self, outcome: str, *, code: str = "", fault: Fault | None = None) -> None:
+        winner = self._winner
+        if winner is not None:
+            self._learn(winner, Passed())
+            winner.log.usage = winner.watch.usage()
+            self.ctx.finish_reason, self.ctx.response_id = (
+                winner.watch.finish_reason,
+                winner.watch.response_id,
+            )
+        self._job.engine.settle(
+            self.ctx, outcome, code=code, text=fault.text if fault else self.ctx.error_message or ""
+        )
+
+
+_PUBLIC = {
+    "rate_limited": "The upstream hit a rate limit in mid-answer.",
+    "overloaded": "The upstream became overloaded in mid-answer.",
+    "timeout": "The upstream fell silent in mid-answer.",
+}
+
+
+def _short(code: str) -> str:
+    return {"upstream_error": "error", "timeout": "timeout", "rate_limited": "rate_limited"}.get(code, code)
+
+
+def _loop_time(monotonic: float) -> float:
+    """The event loop's clock at a monotonic instant; uvloop's own counts from elsewhere."""
+    return asyncio.get_running_loop().time() + (monotonic - time.monotonic())

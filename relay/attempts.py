@@ -1,0 +1,354 @@
+"""The attempts of one request: each target in turn, until one answers or none is left."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+
+from providers.types import Target
+from relay import headers as header_rules
+from relay.call import Call
+from relay.context import AttemptLog, StreamContext
+from relay.engine import Engine
+from relay.errors import Exhausted, Refused, RelayError, UpstreamFailure
+from relay.failover import CALLER, Failed, final_fault, judge, may_go_on, reason_of
+from relay.health import Slot
+from relay.payload import Payload, Sendable
+from relay.routes import Route
+from relay.scheduler import Plan
+from relay.scrub import CAP, scrub
+from relay.upstream import Opened, Outgoing
+from usage import ids
+from wire import FORMATS
+from wire.format import StreamWatch, WholeReading
+from wire.types import (
+    COUNT_TOKENS,
+    GENERATE,
+    SPEECH,
+    BadFrame,
+    Brief,
+    Fault,
+    FrameTooLarge,
+    InbandError,
+    Usage,
+)
+
+ERROR_BYTES = 256 * 1024
+LAST_MOMENT = 2.0
+"""Seconds before the deadline in which no further attempt begins."""
+
+
+@dataclass(slots=True)
+class Winner:
+    """The attempt that answers, and what must be given back when it is over."""
+
+    target: Target
+    log: AttemptLog
+    opened: Opened
+    slot: Slot
+    content_type: str
+
+    def let_go(self) -> None:
+        """Gives back the connection and the slot. Safe to call twice."""
+        self.opened.close()
+        self.slot.release()
+
+
+@dataclass(slots=True)
+class StreamWinner(Winner):
+    """A stream with its first meaningful frame: `head` is what may go out, `end` what ends it, if it has
+    come."""
+
+    watch: StreamWatch
+    head: bytes
+    end: bytes
+
+
+@dataclass(slots=True)
+class WholeWinner(Winner):
+    """A whole answer, read."""
+
+    body: bytes
+    reading: WholeReading
+
+
+W = TypeVar("W", bound=Winner)
+Take = Callable[["Job", Target, AttemptLog, Opened, Slot], Awaitable[W]]
+"""Reads an opened answer until it is known to be one."""
+
+
+@dataclass(slots=True)
+class Job:
+    """All that the attempts of a request need."""
+
+    engine: Engine
+    ctx: StreamContext
+    call: Call
+    route: Route
+    brief: Brief
+    payload: Payload
+    plan: Plan
+    deadline: float
+    """Monotonic seconds."""
+
+
+async def run(job: Job, take: Take[W]) -> W:
+    """Tries one target after the other; `take` is `first_frames` or `whole`. Raises RelayError when none
+    answers."""
+    failures: list[Failed] = []
+    for target in _targets(job, failures):
+        log = begin(job, target)
+        slot = job.engine.in_flight.take(target)
+        try:
+            winner = await _attempt(job, target, log, slot, take)
+        except UpstreamFailure as failure:
+            slot.release()
+            failures.append(_failed(job, target, log, failure))
+            if judge(failures[-1].reason).meaning == CALLER:
+                raise _passed_on(job, target, failure) from failure
+            if judge(failures[-1].reason).again and len(job.plan.targets) == 1 and len(failures) == 1:
+                await asyncio.sleep(random.uniform(0, 0.25))
+            continue
+        except BaseException:
+            slot.release()
+            raise
+        return winner
+    fault, wait = final_fault(failures)
+    raise Exhausted(fault, retry_after=None if wait is None else max(1, round(wait + 0.5)))
+
+
+def _targets(job: Job, failures: list[Failed]) -> Iterator[Target]:
+    """The targets that the retry rules still allow, as the failures come in."""
+    caps = job.engine.knobs.caps
+    order = job.plan.targets
+    for target in order:
+        if failures and (
+            time.monotonic() > job.deadline - LAST_MOMENT or not may_go_on(failures, target.endpoint_id, caps)
+        ):
+            continue
+        yield target
+    sole = len(order) == 1 and len(failures) == 1 and judge(failures[0].reason).again
+    if sole and may_go_on(failures, order[0].endpoint_id, caps):
+        yield order[0]
+
+
+def begin(job: Job, target: Target) -> AttemptLog:
+    """Notes the start of an attempt in the context and the journal."""
+    ctx = job.ctx
+    if ctx.attempts:
+        ctx.reset_for_retry()
+    log = AttemptLog(len(ctx.attempts) + 1, target, int(time.time() * 1000), time.monotonic())
+    ctx.attempts.append(log)
+    ctx.update_provider_info(
+        target.provider_name, target.provider_id, target.endpoint_id, target.key_id, target.format
+    )
+    ctx.mapped_model = target.upstream_name if target.upstream_name != ctx.model else None
+    ctx.attempt_id = str(ids.attempt_id(ctx.request_id, log.number))
+    if ctx.dispatched is None:
+        ctx.dispatched = log.began
+    job.engine.ledger.attempt(ctx, log)
+    return log
+
+
+async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: Take[W]) -> W:
+    engine, ctx, brief = job.engine, job.ctx, job.brief
+    wire = FORMATS[target.format]
+    url = wire.upstream_url(
+        target.base_url, brief, model=target.upstream_name, path=job.call.path, query=job.call.query
+    )
+    headers = header_rules.to_upstream(job.call.headers, target)
+    body: Sendable | None = None
+    if job.route.method == "POST":
+        body = job.payload.outgoing(target, brief)
+        log.bytes_sent = body.size
+    if ctx.caller is not None and ctx.caller.recording != "none":
+        ctx.provider_request_headers = headers
+        ctx.provider_request_body = body.data if body is not None and isinstance(body.data, bytes) else None
+    log.phase = "send"
+    remaining = max(0.1, job.deadline - time.monotonic())
+    knobs = engine.knobs
+    default = knobs.first_byte_timeout if brief.stream else knobs.whole_first_byte_timeout
+    outgoing = Outgoing(
+        job.route.method,
+        url,
+        headers,
+        body,
+        connect_timeout=target.connect_timeout or knobs.connect_timeout,
+        first_byte_timeout=min(target.first_byte_timeout or default, remaining),
+    )
+    opened = await engine.upstream.open(target, outgoing)
+    log.phase, log.status_code, log.upstream_request_id = "headers", opened.status, opened.request_id
+    log.first_byte_ms = ctx.first_byte_ms = _since(log.began)
+    if ctx.provider_request_headers:
+        ctx.upstream_response_headers = opened.headers
+    try:
+        if opened.status >= 300:
+            await _refuse_status(wire.name, opened)
+        patience = (target.first_event_timeout or knobs.first_event_timeout) if brief.stream else remaining
+        async with asyncio.timeout(patience):
+            return await take(job, target, log, opened, slot)
+    except TimeoutError as error:
+        opened.close()
+        reason = "first_event_timeout" if brief.stream else "first_byte_timeout"
+        raise UpstreamFailure(reason, phase=log.phase, text="no answer in time") from error
+    except BaseException:
+        opened.close()
+        raise
+    finally:
+        log.bytes_received = opened.bytes_received
+
+
+async def _refuse_status(wire: str, opened: Opened) -> None:
+    """Reads an error answer and raises what it means."""
+    try:
+        body = await opened.read_all(ERROR_BYTES)
+    except UpstreamFailure:
+        body = b""  # the status alone still tells
+    error = FORMATS[wire].read_error(opened.status, body)
+    raise UpstreamFailure(
+        phase="headers", status=opened.status, error=error, retry_after=opened.retry_after, body=body,
+        content_type=opened.content_type,
+    )  # fmt: skip
+
+
+def _is_html(content_type: str, body: bytes) -> bool:
+    return content_type.lower().startswith("text/html") or body.lstrip()[:1] == b"<"
+
+
+def _inband(error: InbandError, opened: Opened) -> UpstreamFailure:
+    return UpstreamFailure(
+        phase="first_event", status=error.status, error=error, retry_after=opened.retry_after
+    )
+
+
+async def first_frames(job: Job, target: Target, log: AttemptLog, opened: Opened, slot: Slot) -> StreamWinner:
+    """Holds the openers of a stream until its first meaningful frame."""
+    wire = FORMATS[target.format]
+    kind = opened.content_type.partition(";")[0].strip().lower()
+    if kind == "text/html":
+        raise UpstreamFailure("html", phase="headers", status=opened.status, text="an HTML page")
+    if kind == "application/json" and not job.brief.array:
+        body = await opened.read_all(ERROR_BYTES)
+        error = wire.read_error(opened.status, body)
+        if b'"error"' in body[:ERROR_BYTES] and error.status >= 400:
+            raise _inband(error, opened)
+        raise UpstreamFailure(
+            "wrong_type", phase="headers", status=opened.status, text="JSON instead of a stream"
+        )
+    log.phase = "first_event"
+    watch = wire.watch(job.brief)
+    held: list[bytes] = []
+    try:
+        while True:
+            data = await opened.read()
+            passed = watch.feed(data) if data else watch.finish()
+            if watch.error is not None:
+                raise _inband(watch.error, opened)
+            held.append(passed.out)
+            if watch.meaningful:
+                break
+            if not data:
+                if not watch.frames and _is_html("", b"".join(held)):
+                    raise UpstreamFailure(
+                        "html", phase="first_event", status=opened.status, text="an HTML page"
+                    )
+                reason = "truncated" if watch.frames and not watch.ended else "empty"
+                raise UpstreamFailure(
+                    reason, phase="first_event", status=opened.status, text="no content came"
+                )
+    except FrameTooLarge as error:
+        raise UpstreamFailure("too_large", phase="first_event", text=str(error)) from error
+    except BadFrame as error:
+        raise UpstreamFailure("bad_frame", phase="first_event", text=str(error)) from error
+    log.phase = "stream"
+    log.delivered = True
+    log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
+    content_type = _stream_type(opened, job.brief)
+    return StreamWinner(target, log, opened, slot, content_type, watch, b"".join(held), passed.end)
+
+
+def _stream_type(opened: Opened, brief: Brief) -> str:
+    return header_rules.content_type(
+        opened.content_type, "application/json" if brief.array else "text/event-stream; charset=utf-8"
+    )
+
+
+async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot: Slot) -> WholeWinner:
+    """Reads a whole answer and looks whether it is one."""
+    wire = FORMATS[target.format]
+    body = await opened.read_all(job.engine.knobs.max_answer_bytes)
+    kind = opened.content_type.partition(";")[0].strip().lower()
+    if _is_html(kind, body):
+        raise UpstreamFailure("html", phase="headers", status=opened.status, text="an HTML page")
+    if kind == "text/event-stream":
+        raise UpstreamFailure(
+            "wrong_type", phase="headers", status=opened.status, text="a stream instead of JSON"
+        )
+    if job.brief.kind == SPEECH or kind.startswith(("audio/", "image/", "text/")):
+        if not body:
+            raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
+        reading = WholeReading(usage=Usage(), text_bytes=0)
+    else:
+        try:
+            reading = wire.read_whole(body, job.brief)
+        except BadFrame as error:
+            raise UpstreamFailure(
+                "bad_frame", phase="headers", status=opened.status, text=str(error)
+            ) from error
+        if reading.error is not None:
+            raise _inband(reading.error, opened)
+        if not reading.has_content and job.brief.kind in (GENERATE, COUNT_TOKENS):
+            raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
+    log.phase, log.delivered, log.ended = "done", True, True
+    log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
+    log.usage, log.text_bytes = reading.usage, reading.text_bytes
+    content_type = header_rules.content_type(opened.content_type, "application/json")
+    return WholeWinner(target, log, opened, slot, content_type, body, reading)
+
+
+def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure) -> Failed:
+    """Notes why an attempt failed, in the log and the journal."""
+    error = failure.error
+    reason = failure.reason or reason_of(
+        failure.status, error.type if error else "", error.text if error else ""
+    )
+    verdict = judge(reason)
+    log.verdict, log.reason, log.phase = verdict.name, reason, failure.phase
+    log.status_code = failure.status or log.status_code
+    log.error_text = scrub(failure.text, target.secret, base_url=target.base_url)
+    log.total_ms = _since(log.began)
+    log.maybe_billed = verdict.once and failure.phase != "connect"
+    status = verdict.status or failure.status or 502
+    job.ctx.mark_failed(status, log.error_text)
+    job.engine.ledger.attempt_end(job.ctx, log)
+    return Failed(reason, target.endpoint_id, failure.status, failure.retry_after)
+
+
+def _passed_on(job: Job, target: Target, failure: UpstreamFailure) -> RelayError:
+    """The caller's own fault, in upstream's words without its secrets."""
+    status = failure.status if failure.status in (400, 413, 415, 422) else 400
+    code = {413: "too_large", 422: "unprocessable"}.get(status, "invalid_request")
+    text = scrub(failure.text, target.secret, base_url=target.base_url) or "The upstream refused the request."
+    refused = Refused(Fault(code, text, status=status))
+    if failure.body and len(failure.body) <= CAP and target.format == job.ctx.api_format:
+        vendor = scrub(failure.body.decode("utf-8", "replace"), target.secret, base_url=target.base_url)
+        refused.body = vendor.encode() if _is_error_object(vendor) else b""
+    return refused
+
+
+def _is_error_object(text: str) -> bool:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) and "error" in value
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

@@ -1,0 +1,153 @@
+"""The bare door: an ASGI application for the relay's paths. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing
+from typing import Any, cast
+
+from relay import engine as engines
+from relay.answer import Answer, Stream
+from relay.call import Call
+from relay.errors import Unreadable
+from relay.pipeline import relay
+from relay.refusals import closed, late, oversized
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+
+
+class RelayDoor:
+    """Serves `/v1` and `/v1beta` beside Django, without its handler, middleware or thread hops."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        engine = engines.current()
+        if engine is None or not engine.ready:
+            await _send(send, closed(scope["method"], _raw_path(scope)))
+            return
+        body = _Body(receive)
+        if scope["method"] in _BODILESS:
+            body.done.set()
+        call = Call(
+            method=scope["method"],
+            path=_raw_path(scope),
+            query=scope["query_string"].decode("latin-1"),
+            headers=list(scope["headers"]),
+            address=(scope.get("client") or ("",))[0],
+            length=_length(scope),
+            chunks=body.chunks(),
+        )
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        watch = asyncio.create_task(_watch(body, receive, task))
+        answer: Answer | None = None
+        try:
+            answer = await relay(engine, call)
+            await _send(send, answer)
+        except Unreadable as error:
+            if error.timed_out:
+                await _send(send, late(call.method, call.path))
+        except asyncio.CancelledError:
+            if not watch.done() or watch.cancelled() or not watch.result():
+                raise  # the server wants us to end, not the client's leaving
+            task.uncancel()
+        finally:
+            watch.cancel()
+            if answer is not None and answer.stream is not None:
+                answer.stream.abandon()
+
+
+class BodyLimit:
+    """Stands before Django's door: counts a body while it comes in, before Django spools it."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        engine = engines.current()
+        limit = engine.knobs.max_upload_bytes if engine else 0
+        size = 0
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise _TooLarge
+            return message
+
+        try:
+            await self._application(scope, counted, send)
+        except _TooLarge:
+            await _send(send, oversized(scope["method"], _raw_path(scope), limit))
+
+
+class _TooLarge(Exception):
+    pass
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    if answer.stream is not None:
+        await _pour(send, answer.stream)
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _pour(send: Send, stream: Stream) -> None:
+    ctx = stream.ctx
+    async with aclosing(stream.chunks()) as chunks:
+        async for chunk in chunks:
+            ctx.blocked_since = time.monotonic()
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            ctx.blocked_since = None
+
+
+async def _watch(body: _Body, receive: Receive, task: asyncio.Task[Any]) -> bool:
+    """Tells the request's task when the client leaves; the server tells nobody by itself. True once it
+    did."""
+    await body.done.wait()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            task.cancel()
+            return True
+
+
+class _Body:
+    """A request's body, counted while it comes in."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.done = asyncio.Event()
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body piece by piece. Raises Unreadable if the client leaves before its end."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.done.set()
+                raise Unreadable(timed_out=False)
+            more = message.get("more_body", False)
+            if not more:
+                self.done.set()
+            if chunk := message.get("body", b""):
+                yield chunk
+
+
+def _length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and len(value) < 20:
+            return int(value)
+    return 0
+
+
+def _raw_path(scope: Scope) -> str:
+    raw = scope.get("raw_path")
+    return str((raw if raw is not None else scope["path"].encode()).decode("latin-1"))

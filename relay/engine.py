@@ -1,0 +1,303 @@
+"""What lives as long as the process: the catalog, the callers, the pooled client, the journal, and who is
+under way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, close_old_connections
+
+from changes import feed
+from consumers import auth
+from providers import catalog
+from providers.catalog import Catalog
+from relay.context import StreamContext
+from relay.errors import Refused
+from relay.health import InFlight
+from relay.knobs import Knobs
+from relay.ledger import Ledger
+from relay.recording import recorded
+from relay.scheduler import Plan
+from relay.upstream import Upstream
+from usage import ids
+from wire.types import GENERATE, Fault
+
+log = logging.getLogger("aether.relay")
+Result = TypeVar("Result")
+
+POLL = 1.0
+PATROL = 0.25
+CHECKPOINT = 1.0
+SYNC = 0.1
+FAREWELL = 5.0
+"""Seconds that interrupted requests have to tell their clients."""
+PLANS = 10_000
+RESPONSES = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRef:
+    """Where a stored response lives, and whose it is."""
+
+    consumer_id: int
+    endpoint_id: int
+    key_id: int
+    model_id: int | None
+    upstream_model: str
+
+
+class Engine:
+    """One per process. `async with Engine(knobs)` opens and closes it; the doors find it through
+    `current()`."""
+
+    def __init__(self, knobs: Knobs) -> None:
+        self.knobs = knobs
+        self.catalog = Catalog()
+        self.callers = auth.Callers(knobs.caller_cache)
+        self.upstream = Upstream()
+        self.in_flight = InFlight()
+        self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+        self.open: set[StreamContext] = set()
+        self.plans: dict[tuple[int, str, str], Plan] = {}
+        self.responses: OrderedDict[str, StoredRef] = OrderedDict()
+        self.body_bytes = 0
+        self.draining = False
+        self.ready = False
+        self.degraded = False
+        self._none_open = asyncio.Event()
+        self._none_open.set()
+        self._position = 0
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="relay-database")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Engine:
+        self._position = await self.in_thread(feed.latest)
+        self.catalog = await self.in_thread(catalog.build)
+        await self.upstream.__aenter__()
+        self.ledger.open()
+        self._tasks = [
+            asyncio.create_task(self._every(POLL, self._follow)),
+            asyncio.create_task(self._every(PATROL, self._patrol)),
+            asyncio.create_task(self._every(SYNC, self._sync)),
+        ]
+        self.ready = True
+        _install(self)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.ready = False
+        self.interrupt("shutdown")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await self._none_open.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.upstream.__aexit__()
+        await self.ledger.close()
+        self._threads.shutdown(wait=True)
+        _remove(self)
+
+    async def in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Runs a function that asks the database, off the loop, with a connection of its own that it gives
+        back."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _connected, function, *args)
+
+    # Requests
+    # --------------------------------------------------------------------------------------------------
+
+    def begin(self, ctx: StreamContext) -> None:
+        """Gives a request its id and its instants."""
+        now = time.time()
+        ctx.started_at = int(now * 1000)
+        ctx.began = time.monotonic()
+        ctx.request_id = ids.request_id(ctx.started_at, secrets.randbits(ids.RANDOM_BITS))
+
+    async def caller(self, secret: str) -> auth.Caller | None:
+        """Who calls with `secret`; None for nobody. Asks the database only when memory does not know. Raises
+        DatabaseError where it must ask and cannot."""
+        now = time.time()
+        known = self.callers.get(secret, now)
+        return await self.callers.find(secret, now, self._load_caller) if known is auth.MISS else known
+
+    async def _load_caller(self, digest: str) -> auth.Caller | None:
+        return await self.in_thread(auth.load, digest)
+
+    def enter(self, ctx: StreamContext) -> None:
+        """Counts a request among those that are open, until `settle` or `forget`."""
+        ctx.task = asyncio.current_task()
+        self.open.add(ctx)
+        self._none_open.clear()
+
+    def forget(self, ctx: StreamContext) -> None:
+        """Lets a request go that owes no record."""
+        self._leave(ctx)
+
+    def _leave(self, ctx: StreamContext) -> None:
+        ctx.settled = True
+        self.open.discard(ctx)
+        if not self.open:
+            self._none_open.set()
+        self.release_body(ctx)
+
+    def hold_body(self, ctx: StreamContext, size: int) -> None:
+        """Counts bytes of a buffered body. Raises Refused when all of them together would pass the bound."""
+        if self.body_bytes + size > self.knobs.body_memory:
+            text = "The relay holds too many request bodies right now; try again in a moment."
+            raise Refused(Fault("overloaded", text), retry_after=1)
+        self.body_bytes += size
+        ctx.body_held += size
+
+    def release_body(self, ctx: StreamContext) -> None:
+        """Lets a request's body go, and gives back what `hold_body` counted."""
+        if ctx.payload is not None:
+            ctx.payload.close()
+            ctx.payload = None
+        self.body_bytes -= ctx.body_held
+        ctx.body_held = 0
+
+    def settle(
+        self, ctx: StreamContext, outcome: str, *, code: str = "", text: str = "", answer: bytes = b""
+    ) -> None:
+        """Ends a request: prices it and writes its record to the journal. A second call does nothing."""
+        if ctx.settled:
+            return
+        self._leave(ctx)
+        ctx.outcome, ctx.error_code = outcome, "" if outcome == "ok" else code
+        if outcome == "client_gone":
+            ctx.mark_failed(499, text or "the client left")
+        elif outcome != "ok":
+            ctx.mark_failed(ctx.status_code if ctx.status_code >= 400 else ctx.sent_status or 500, text)
+        now = time.monotonic()
+        row = recorded(ctx, answer, milliseconds=round((now - ctx.began) * 1000))
+        ctx.body_lost = row is not None and not self.ledger.bodies.put(row)
+        self.ledger.final(ctx, now)
+        if outcome == "ok" and (ref := _stored_ref(ctx)) is not None:
+            self.remember_response(ctx.response_id, ref)
+        level = logging.DEBUG if outcome == "ok" else logging.INFO
+        if log.isEnabledFor(level):
+            log.log(level, ctx.get_log_summary(str(ctx.request_id)[-12:], round((now - ctx.began) * 1000)))
+
+    def remember_plan(self, known: tuple[int, str, str], chosen: Plan) -> None:
+        """Keeps a plan until the catalog changes; at the bound all are forgotten."""
+        if len(self.plans) >= PLANS:
+            self.plans.clear()
+        self.plans[known] = chosen
+
+    def remember_response(self, response_id: str, ref: StoredRef) -> None:
+        """Keeps where a response is stored; the least recently used goes beyond the bound."""
+        self.responses[response_id] = ref
+        self.responses.move_to_end(response_id)
+        if len(self.responses) > RESPONSES:
+            self.responses.popitem(last=False)
+
+    def interrupt(self, reason: str, streams: Iterable[StreamContext] | None = None) -> None:
+        """Ends open requests in order: each tells its client and settles as interrupted."""
+        for ctx in list(self.open if streams is None else streams):
+            if ctx.settled or ctx.interruption:
+                continue
+            ctx.interruption = reason
+            if ctx.blocked_since is not None or ctx.alarm is None:
+                if ctx.task is not None:
+                    ctx.task.cancel()
+            else:
+                with suppress(RuntimeError):  # the wait ended in this very turn of the loop
+                    ctx.alarm.reschedule(asyncio.get_running_loop().time())
+
+    # Jobs
+    # ------------------------------------------------------------------------------------------------------
+
+    async def _every(self, seconds: float, job: Callable[[], Any]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await job()
+            except DatabaseError:
+                if not self.degraded:
+                    log.warning("the database does not answer; requests go on with what is known")
+                self.degraded = True
+            except Exception:
+                log.exception("a job of the engine failed")
+
+    async def _follow(self) -> None:
+        """Reads what changed since the last look and obeys it."""
+        seen = await self.in_thread(feed.since, self._position)
+        self.degraded = False
+        if seen:
+            self.callers.forget(seen)
+            await self._review(seen)
+            if any(each.kind in catalog.KINDS for each in seen):
+                self.catalog = await self.in_thread(catalog.build)
+                self.plans.clear()
+            self._position = seen[-1].id
+        self.callers.confirm(time.time())
+
+    async def _review(self, seen: Sequence[feed.Seen]) -> None:
+        """Ends the open requests of API keys that no longer work."""
+        for ctx in list(self.open):
+            caller = ctx.caller
+            if caller is None or caller.finish_streams or not auth.concerns(seen, caller):
+                continue
+            if not await self.callers.still_valid(caller, time.time(), self._load_caller):
+                self.interrupt("revoked", [ctx])
+
+    async def _patrol(self) -> None:
+        """Writes checkpoints, and ends requests whose client stopped taking what we send."""
+        now = time.monotonic()
+        for ctx in list(self.open):
+            if ctx.blocked_since is not None and now - ctx.blocked_since > self.knobs.client_stall_timeout:
+                ctx.interruption = "stalled"
+                if ctx.task is not None:
+                    ctx.task.cancel()
+            elif ctx.chunk_count != ctx.checkpoint_mark and now - ctx.checkpointed >= CHECKPOINT:
+                ctx.checkpointed, ctx.checkpoint_mark = now, ctx.chunk_count
+                self.ledger.checkpoint(ctx)
+
+    async def _sync(self) -> None:
+        await self.ledger.sync()
+
+
+def _stored_ref(ctx: StreamContext) -> StoredRef | None:
+    if not ctx.response_id or ctx.caller is None or ctx.brief is None or not ctx.attempts:
+        return None
+    if ctx.api_format != "openai_responses" or ctx.brief.kind != GENERATE or ctx.brief.store is False:
+        return None
+    target = ctx.attempts[-1].target
+    return StoredRef(
+        ctx.caller.consumer_id, target.endpoint_id, target.key_id, target.model_id, target.upstream_name
+    )
+
+
+def _connected(function: Callable[..., Result], *args: Any) -> Result:
+    close_old_connections()
+    try:
+        return function(*args)
+    finally:
+        close_old_connections()
+
+
+_open: list[Engine] = []
+
+
+def _install(engine: Engine) -> None:
+    _open.append(engine)
+
+
+def _remove(engine: Engine) -> None:
+    _open.remove(engine)
+
+
+def current() -> Engine | None:
+    """The engine that is open in this process, if any."""
+    return _open[-1] if _open else None

@@ -1,0 +1,86 @@
+"""Which headers cross the relay: allow-lists in both directions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from providers.types import Target
+from wire import FORMATS
+
+Pairs = Iterable[tuple[bytes, bytes]]
+
+FORWARDED = frozenset(
+    {
+        b"accept", b"content-type", b"user-agent", b"idempotency-key", b"openai-beta", b"originator",
+        b"session_id", b"conversation_id", b"x-goog-api-client",
+    }
+)  # fmt: skip
+"""What goes upstream of a client's headers. Anything else stays here: credentials, cookies, addresses,
+hop-by-hop."""
+ANTHROPIC_FORWARDED = FORWARDED | {b"anthropic-version", b"anthropic-beta"}
+FORWARDED_TO: Mapping[str, frozenset[bytes]] = {
+    "openai_chat": FORWARDED,
+    "openai_responses": FORWARDED,
+    "anthropic": ANTHROPIC_FORWARDED,
+    "gemini": FORWARDED,
+}
+
+CONTENT_TYPES = re.compile(
+    r"(application/json|text/event-stream|text/plain|text/vtt|application/octet-stream|audio/[\w.+-]+|image/(?!svg)[\w.+-]+)"
+    r"(\s*;[\x20-\x7e]*)?",
+    re.I,
+)
+_UNSAFE = re.compile(rb"[\r\n\x00]")
+
+
+def first(headers: Pairs, name: bytes) -> str:
+    """The first value of a header by its lower-case name, or an empty string."""
+    for key, value in headers:
+        if key == name:
+            return value.decode("latin-1")
+    return ""
+
+
+def to_upstream(client: Pairs, target: Target) -> dict[str, str]:
+    """Headers of an upstream request: what may pass of the client's, over it the endpoint's own, over all the
+    credential. Upstream is asked not to compress, so that frames pass as they are."""
+    allowed = FORWARDED_TO[target.format]
+    nominated = _nominated(client)
+    headers: dict[str, str] = {}
+    for name, value in client:
+        if name in allowed and name not in nominated and not _UNSAFE.search(value):
+            headers[name.decode("latin-1")] = value.decode("latin-1")
+    headers["accept-encoding"] = "identity"
+    for name_, value_ in target.headers:
+        headers[name_.lower()] = value_
+    headers.update(FORMATS[target.format].credentials(target.secret, target.credential_style))
+    return headers
+
+
+def _nominated(client: Pairs) -> frozenset[bytes]:
+    """Header names that the client's `Connection` declares hop-by-hop."""
+    for name, value in client:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            return frozenset(each.strip().lower() for each in value.split(b","))
+    return frozenset()
+
+
+def content_type(value: str, fallback: str) -> str:
+    """Upstream's content type where it is one that we pass on, else `fallback`."""
+    return value if CONTENT_TYPES.fullmatch(value) else fallback
+
+
+def own(request_id: str, *, stream: bool = False) -> list[tuple[bytes, bytes]]:
+    """The headers that every answer of ours carries."""
+    identifier = request_id.encode()
+    headers = [
+        (b"x-request-id", identifier),
+        (b"request-id", identifier),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if stream:
+        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+    else:
+        headers.append((b"cache-control", b"no-store"))
+    return headers

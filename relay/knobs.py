@@ -1,0 +1,55 @@
+"""The engine's settings, read once when it opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from django.conf import settings
+
+from relay.failover import Caps
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """Seconds, bytes and counts; each is documented in .env.example under its RELAY_ name."""
+
+    data_dir: Path
+    max_body_bytes: int
+    max_upload_bytes: int
+    body_memory: int
+    connect_timeout: float
+    first_byte_timeout: float
+    whole_first_byte_timeout: float
+    first_event_timeout: float
+    idle_timeout: float
+    stream_total_timeout: float
+    whole_total_timeout: float
+    client_body_timeout: float
+    client_stall_timeout: float
+    keep_alive: float
+    drain_seconds: float
+    journal_sync: Literal["grouped", "always"]
+    segment_bytes: int
+    unpriced: str
+    record_cap_bytes: int
+    body_queue_bytes: int
+    caller_cache: int
+    max_event_bytes: int
+    max_answer_bytes: int
+    max_attempts: int
+    max_attempts_per_endpoint: int
+    max_tries: int
+
+    @classmethod
+    def from_settings(cls) -> Knobs:
+        """The values in force. Django's settings are read here and nowhere else in the engine."""
+        named = {
+            name: getattr(settings, f"RELAY_{name.upper()}") for name in cls.__slots__ if name != "data_dir"
+        }
+        return cls(data_dir=settings.AETHER_DATA_DIR, **named)
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(self.max_attempts, self.max_attempts_per_endpoint, self.max_tries)

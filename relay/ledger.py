@@ -1,0 +1,328 @@
+"""From a request's context to its lines in the journal: what was asked, tried, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from relay.context import AttemptLog, StreamContext
+from relay.knobs import Knobs
+from usage.bodies import BodyQueue
+from usage.charge import Charge, charge
+from usage.journal import Journal
+from usage.pico import to_pico
+from usage.ratio import Ratios
+from wire.types import GENERATE, Usage
+
+COLUMNS = (
+    ("input_tokens", "input_tokens"),
+    ("output_tokens", "output_tokens"),
+    ("cached_tokens", "cache_read_tokens"),
+    ("cache_creation_tokens", "cache_write_tokens"),
+    ("cache_creation_1h_tokens", "cache_write_1h_tokens"),
+    ("reasoning_tokens", "reasoning_tokens"),
+)
+"""Columns of a record or an attempt, and the counts of `Usage` that fill them."""
+
+
+class Ledger:
+    """The worker's side of the ledger: writes the journal, holds the learned ratios and the queue of
+    bodies."""
+
+    def __init__(self, knobs: Knobs, *, worker: str) -> None:
+        self._knobs = knobs
+        self._worker = worker
+        self._journal: Journal | None = None
+        self._sync_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-journal")
+        self.ratios = Ratios()
+        self.bodies = BodyQueue(knobs.data_dir / "bodies", queue_bytes=knobs.body_queue_bytes)
+
+    @property
+    def journal(self) -> Journal:
+        """The open journal. Raises RuntimeError before `open` and after `close`."""
+        if self._journal is None:
+            raise RuntimeError("the journal is not open")
+        return self._journal
+
+    def open(self) -> None:
+        """Takes this worker's journal directory."""
+        self._journal = Journal(
+            self._knobs.data_dir / "journals",
+            worker=self._worker,
+            segment_bytes=self._knobs.segment_bytes,
+            sync=self._knobs.journal_sync,
+            clock=time.monotonic,
+        )
+
+    async def close(self) -> None:
+        """Brings everything to the disk and gives the journal's lock back."""
+        await asyncio.get_running_loop().run_in_executor(self._sync_thread, self.bodies.close)
+        self._sync_thread.shutdown(wait=True)
+        self.journal.close()
+        self._journal = None
+
+    async def sync(self) -> None:
+        """Brings to the disk, off the loop, what was written since the last call; nothing where nothing
+        was."""
+        if self.journal.dirty:
+            await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._sync)
+
+    def _sync(self) -> None:
+        if self._journal is not None:
+            self._journal.sync()
+
+    # Lines
+    # -----------------------------------------------------------------------------------------------------
+
+    def attempt(self, ctx: StreamContext, log: AttemptLog) -> None:
+        """Notes that an attempt begins; before the first, that the request did."""
+        target = log.target
+        line = {
+            "request_id": str(ctx.request_id),
+            **_target_columns(log),
+            "free": target.free,
+            "price": target.price.plain() if target.price else None,
+            "bytes_per_token": self.ratios.get(target.model_name),
+        }
+        if log.number > 1:
+            self.journal.write("attempt", line)
+        else:
+            asked = {**_asked(ctx), "request_bytes": ctx.request_bytes, "user_agent": ctx.user_agent}
+            self.journal.write_many([("start", asked), ("attempt", line)])
+
+    def attempt_end(self, ctx: StreamContext, log: AttemptLog) -> None:
+        """Notes that an attempt failed."""
+        self.journal.write("attempt_end", {"request_id": str(ctx.request_id), **_learned(log)})
+
+    def checkpoint(self, ctx: StreamContext) -> None:
+        """Notes how far a stream has come, for the case that this process dies."""
+        log = ctx.attempts[-1]
+        self.journal.write(
+            "checkpoint",
+            {
+                "request_id": str(ctx.request_id),
+                "number": log.number,
+                "committed": ctx.committed,
+                "usage": _plain_usage(log.usage),
+                "text_bytes": ctx.text_bytes,
+            },
+        )
+
+    def final(self, ctx: StreamContext, now: float) -> None:
+        """Prices a request that is over and writes its record. `now` is monotonic seconds."""
+        if ctx.attempts and not ctx.attempts[-1].total_ms:
+            ctx.attempts[-1].total_ms = round((now - ctx.attempts[-1].began) * 1000)
+        charges = [self._charge(ctx, log) for log in ctx.attempts]
+        record = {**_asked(ctx), **self._told(ctx, now)}
+        price = None
+        record["own_cost"] = sum(each.own_pico for each in charges)
+        if ctx.attempts:
+            last, bill = ctx.attempts[-1], charges[-1]
+            record.update(_record_target(last), **_billed(bill))
+            if last.target.price is not None and (
+                bill.list_pico or bill.usage.input_tokens or bill.usage.output_tokens
+            ):
+                price = last.target.price.snapshot(bill.usage)
+            ctx.update_usage(
+                bill.usage.input_tokens,
+                bill.usage.output_tokens,
+                bill.usage.cache_read_tokens,
+                bill.usage.cache_write_tokens,
+            )
+            if ctx.outcome == "ok" and last.usage.output_reported and not bill.suspect:
+                visible = last.usage.output_tokens - last.usage.reasoning_tokens
+                self.ratios.learn(last.target.model_name, text_bytes=last.text_bytes, tokens=visible)
+        self.journal.write(
+            "final",
+            {
+                "record": record,
+                "user_agent": ctx.user_agent,
+                "price": price,
+                "attempts": [
+                    {**_target_columns(log), **_learned(log), **_attempt_billed(each)}
+                    for log, each in zip(ctx.attempts, charges, strict=True)
+                ],
+                "stored": _stored(ctx),
+            },
+        )
+
+    def amend(self, ctx: StreamContext) -> None:
+        """Writes the usage that came after the end: changed columns, absolute."""
+        log = ctx.attempts[-1]
+        ctx.amendments += 1
+        bill = self._charge(ctx, log)
+        others = sum(self._charge(ctx, each).own_pico for each in ctx.attempts[:-1])
+        price = log.target.price.snapshot(bill.usage) if log.target.price else None
+        self.journal.write(
+            "amend",
+            {
+                "request_id": str(ctx.request_id),
+                "amendment": ctx.amendments,
+                "record": {**_billed(bill), "own_cost": others + bill.own_pico},
+                "attempt": {"number": log.number, **_attempt_billed(bill)},
+                "price": price,
+            },
+        )
+
+    def _charge(self, ctx: StreamContext, log: AttemptLog) -> Charge:
+        target, answers = log.target, log is ctx.attempts[-1]
+        return charge(
+            target.price,
+            log.usage,
+            kind=ctx.brief.kind if ctx.brief else GENERATE,
+            outcome=ctx.outcome if answers else "upstream_error",
+            sent=log.phase not in ("connect", "send"),
+            delivered=log.delivered,
+            committed=answers and ctx.committed,
+            ended=log.ended,
+            text_bytes=log.text_bytes,
+            request_bytes=ctx.request_bytes,
+            bytes_per_token=self.ratios.get(target.model_name),
+            input_limit=target.context_window,
+            count=ctx.brief.count if ctx.brief else 1,
+            cost_multiplier=target.cost_multiplier,
+            free=target.free,
+        )
+
+    def _told(self, ctx: StreamContext, now: float) -> dict[str, Any]:
+        attempts = ctx.attempts
+        begun = 0.0 if ctx.dispatched is None else ctx.dispatched - ctx.began - ctx.reading
+        return {
+            "outcome": ctx.outcome,
+            "status_code": ctx.sent_status,
+            "error_code": ctx.error_code,
+            "error_text": ctx.error_message or "" if ctx.outcome != "ok" else "",
+            "finish_reason": ctx.finish_reason[:40],
+            "first_byte_ms": _offset(ctx, attempts[-1].first_byte_ms) if attempts else None,
+            "first_token_ms": _offset(ctx, attempts[-1].first_token_ms) if attempts else None,
+            "total_ms": round((now - ctx.began) * 1000),
+            "overhead_us": round(begun * 1_000_000) if ctx.dispatched is not None else None,
+            "attempt_count": len(attempts),
+            "truncated": ctx.truncated,
+            "body_lost": ctx.body_lost,
+            "explanation": ctx.explanation,
+            "config_revision": ctx.revision,
+        }
+
+
+def _offset(ctx: StreamContext, milliseconds: int | None) -> int | None:
+    """An attempt's duration as one since the request began."""
+    if milliseconds is None:
+        return None
+    return round((ctx.attempts[-1].began - ctx.began) * 1000) + milliseconds
+
+
+def _asked(ctx: StreamContext) -> dict[str, Any]:
+    caller, brief = ctx.caller, ctx.brief
+    return {
+        "request_id": str(ctx.request_id),
+        "kind": brief.kind if brief else ctx.kind,
+        "started_at": ctx.started_at,
+        "consumer_id": caller.consumer_id if caller else None,
+        "consumer_name": caller.consumer_name if caller else "",
+        "api_key_id": caller.api_key_id if caller else None,
+        "api_key_name": caller.api_key_name if caller else "",
+        "model_id": ctx.model_id,
+        "model_name": ctx.model,
+        "client_format": ctx.api_format,
+        "is_stream": brief.stream if brief else False,
+        "address": ctx.address or None,
+        "client_request_id": ctx.client_request_id,
+    }
+
+
+def _target_columns(log: AttemptLog) -> dict[str, Any]:
+    target = log.target
+    return {
+        "number": log.number,
+        "started_at": log.started_at,
+        "provider_id": target.provider_id,
+        "provider_name": target.provider_name,
+        "endpoint_id": target.endpoint_id,
+        "key_id": target.key_id,
+        "key_name": target.key_name,
+        "model_id": target.model_id,
+        "upstream_model": target.upstream_name,
+        "upstream_format": target.format,
+        "cost_multiplier": to_pico(target.cost_multiplier),
+    }
+
+
+def _record_target(log: AttemptLog) -> dict[str, Any]:
+    columns = _target_columns(log)
+    for name in ("number", "started_at", "cost_multiplier"):
+        del columns[name]
+    return columns
+
+
+def _learned(log: AttemptLog) -> dict[str, Any]:
+    return {
+        "number": log.number,
+        "phase": log.phase,
+        "verdict": log.verdict or "ok",
+        "reason": log.reason,
+        "status_code": log.status_code,
+        "error_text": log.error_text,
+        "upstream_request_id": log.upstream_request_id,
+        "first_byte_ms": log.first_byte_ms,
+        "first_token_ms": log.first_token_ms,
+        "total_ms": log.total_ms,
+        "bytes_sent": log.bytes_sent,
+        "bytes_received": log.bytes_received,
+        "maybe_billed": log.maybe_billed,
+    }
+
+
+def _tokens(usage: Usage) -> dict[str, int]:
+    return {column: getattr(usage, count) for column, count in COLUMNS}
+
+
+def _billed(bill: Charge) -> dict[str, Any]:
+    return {
+        **_tokens(bill.usage),
+        "tool_uses": dict(bill.usage.tool_uses) or None,
+        "service_tier": bill.usage.service_tier[:20],
+        "usage_source": bill.usage_source,
+        "list_cost": bill.list_pico,
+        "saved_cost": bill.saved_pico,
+        "estimated": bill.estimated,
+        "suspect": bill.suspect,
+        "unpriced": bill.unpriced,
+    }
+
+
+def _attempt_billed(bill: Charge) -> dict[str, Any]:
+    return {**_tokens(bill.attempt_usage), "list_cost": bill.attempt_list_pico, "own_cost": bill.own_pico}
+
+
+def _plain_usage(usage: Usage) -> dict[str, Any]:
+    plain = {name: getattr(usage, name) for name in Usage.__slots__}
+    return {name: value for name, value in plain.items() if value}
+
+
+def _stored(ctx: StreamContext) -> dict[str, Any] | None:
+    """The Responses object that upstream keeps, if it does: so that its id can be asked for later."""
+    brief, caller = ctx.brief, ctx.caller
+    if not (ctx.response_id and brief and caller and ctx.attempts):
+        return None
+    if ctx.api_format != "openai_responses" or brief.kind != GENERATE or brief.store is False:
+        return None
+    target = ctx.attempts[-1].target
+    return {
+        "response_id": ctx.response_id,
+        "consumer_id": caller.consumer_id,
+        "api_key_id": caller.api_key_id,
+        "endpoint_id": target.endpoint_id,
+        "key_id": target.key_id,
+        "model_id": target.model_id,
+        "upstream_model": target.upstream_name,
+        "created_at": ctx.started_at,
+        "expires_at": ctx.started_at + STORED_FOR_MS,
+    }
+
+
+STORED_FOR_MS = 30 * 24 * 3600 * 1000
+"""OpenAI keeps a stored response for 30 days by default
+(platform.openai.com/docs/api-reference/responses)."""

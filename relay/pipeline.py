@@ -1,0 +1,393 @@
+"""The story of a request, top to bottom: desk, reading room, plan, attempts, answer, ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from django.db import DatabaseError
+
+from consumers import auth
+from providers.types import ModelEntry
+from relay import headers as header_rules, lists, stored
+from relay.answer import Answer, Stream
+from relay.attempts import Job, StreamWinner, WholeWinner, first_frames, run, whole
+from relay.call import Call
+from relay.context import StreamContext
+from relay.engine import Engine
+from relay.errors import Exhausted, Interrupted, Refused, RelayError, Unreadable
+from relay.estimate import estimated_count
+from relay.failover import UNSUPPORTED, judge
+from relay.payload import JsonBody, Payload, Upload
+from relay.refusals import internal, render, too_large
+from relay.routes import MODELS, Match, allowed_methods, match
+from relay.scheduler import Plan, explain, plan
+from wire import FORMATS
+from wire.types import COUNT_TOKENS, STORED, TRANSCRIBE, BadRequest, Brief, Fault
+
+log = logging.getLogger("aether.relay")
+
+
+async def relay(engine: Engine, call: Call) -> Answer:
+    """Answers one request. Whatever happens, a request with a valid API key settles exactly once. Raises
+    CancelledError when the client left, and Unreadable when its body never came; both are settled, or owed no
+    record, by then."""
+    found = match(call.method, call.path)
+    ctx = StreamContext(model="", api_format=_client_format(call, found))
+    engine.begin(ctx)
+    ctx.address = call.address
+    ctx.client_request_id = _printable(header_rules.first(call.headers, b"x-request-id"), 120)
+    ctx.user_agent = _printable(header_rules.first(call.headers, b"user-agent"), 300)
+    try:
+        return await _served(engine, call, ctx, found)
+    except RelayError as error:
+        return refuse(engine, ctx, error)
+    except Unreadable:
+        engine.forget(ctx)
+        raise
+    except asyncio.CancelledError:
+        if ctx.interruption in ("shutdown", "revoked") and not ctx.settled:
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            return refuse(engine, ctx, Interrupted(ctx.interruption))
+        engine.settle(ctx, "client_gone", code="client_gone")
+        raise
+    except Exception:
+        log.exception("request %s failed inside the relay", ctx.request_id)
+        return refuse(engine, ctx, internal())
+
+
+async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match | None) -> Answer:
+    if found is None:
+        raise _no_such_path(call)
+    route = found.route
+    ctx.kind = route.kind if route.kind != MODELS else ""
+    ctx.caller = caller = await _authenticated(engine, call, ctx.api_format)
+    if caller.recording != "none":
+        ctx.client_request_headers, ctx.text_cap = _texts(call), engine.knobs.record_cap_bytes
+    if route.kind == MODELS:
+        return lists.answer(
+            engine.catalog, caller, found, api_format=ctx.api_format, request_id=str(ctx.request_id)
+        )
+    if route.kind == STORED:
+        return await _stored(engine, call, ctx, caller, found)
+    if engine.draining:
+        raise Refused(
+            Fault("unavailable", "The server is going down; send the request again."), retry_after=1
+        )
+    engine.enter(ctx)
+    try:
+        payload, brief = await _read(engine, call, ctx, found)
+    except BadRequest as error:
+        code = "too_large" if error.status == 413 else "invalid_request"
+        raise Refused(Fault(code, error.text, param=error.param, status=error.status)) from error
+    ctx.brief, ctx.model = brief, brief.model
+    entry = _model(engine, ctx, caller, brief)
+    ctx.model_id, ctx.model = entry.id, entry.name
+    chosen = await _plan(engine, ctx, caller, brief, entry)
+    knobs = engine.knobs
+    total = knobs.stream_total_timeout if brief.stream else knobs.whole_total_timeout
+    return await _dispatch(Job(engine, ctx, call, route, brief, payload, chosen, deadline=ctx.began + total))
+
+
+async def _dispatch(job: Job) -> Answer:
+    """From a request that has a plan to its answer."""
+    ctx, brief = job.ctx, job.brief
+    try:
+        if brief.stream:
+            return await _streamed(job)
+        return _whole(job, await run(job, whole))
+    except Exhausted as error:
+        if brief.kind == COUNT_TOKENS and _nobody_counts(ctx):
+            return _estimated(job)
+        ctx.explanation = explain(job.plan)
+        raise error
+
+
+# Desk
+# ------------------------------------------------------------------------------------------------------------
+
+
+async def _authenticated(engine: Engine, call: Call, api_format: str) -> auth.Caller:
+    try:
+        with_query = api_format == "gemini" or call.path.startswith("/v1beta")
+        caller = await engine.caller(
+            auth.credentials(call.headers, call.query.encode() if with_query else b"")
+        )
+        if caller is None:
+            raise auth.refused()
+        if not caller.permits(call.address):
+            raise auth.foreign_network()
+    except auth.AuthError as error:
+        raise Refused(error.fault) from error
+    except DatabaseError as error:
+        text = "API keys cannot be looked up right now; try again in a moment."
+        raise Refused(Fault("unavailable", text), retry_after=2) from error
+    return caller
+
+
+def _no_such_path(call: Call) -> Refused:
+    methods = allowed_methods(call.path)
+    if methods:
+        text = f"{call.method} is not allowed for {_printable(call.path, 200)}; use {' or '.join(methods)}."
+        return Refused(Fault("method_not_allowed", text))
+    return Refused(
+        Fault(
+            "not_found",
+            f"There is no {call.method} {_printable(call.path, 200)} here. Files, Batches, Realtime and "
+            "WebSocket are not part of this version.",
+        )
+    )
+
+
+def _client_format(call: Call, found: Match | None) -> str:
+    """The format that errors are told in; model lists have the shape their headers ask for."""
+    if found is None:
+        return "gemini" if call.path.startswith("/v1beta") and "/models/" in call.path else "openai_chat"
+    if found.route.kind == MODELS:
+        return lists.shape(call)
+    return found.route.format
+
+
+# Reading room
+# ----------------------------------------------------------------------------------------------------
+
+
+async def _read(engine: Engine, call: Call, ctx: StreamContext, found: Match) -> tuple[Payload, Brief]:
+    """Body and brief of a request. Raises BadRequest, Refused and Unreadable."""
+    route, content_type = found.route, header_rules.first(call.headers, b"content-type")
+    if route.kind == TRANSCRIBE and content_type.lower().startswith("multipart/form-data"):
+        upload = ctx.payload = Upload(engine.knobs.data_dir / "uploads", content_type)
+        await _drain(engine, call, ctx, engine.knobs.max_upload_bytes, upload.feed)
+        return upload, upload.finish().brief(route.kind)
+    parts: list[bytes] = []
+
+    def keep(chunk: bytes) -> None:
+        engine.hold_body(ctx, len(chunk))
+        parts.append(chunk)
+
+    await _drain(engine, call, ctx, engine.knobs.max_body_bytes, keep)
+    body = ctx.payload = JsonBody(parts[0] if len(parts) == 1 else b"".join(parts))
+    if ctx.caller is not None and ctx.caller.recording == "full":
+        ctx.request_body = body.data
+    brief = FORMATS[route.format].peek(
+        body.data,
+        kind=route.kind,
+        model=found.name,
+        query=call.query,
+        headers=_texts(call) if route.format == "anthropic" else None,
+    )
+    return body, brief
+
+
+async def _drain(
+    engine: Engine, call: Call, ctx: StreamContext, limit: int, take: Callable[[bytes], None]
+) -> None:
+    """Hands the body to `take` piece by piece, counted while it comes in."""
+    if call.length > limit:
+        raise too_large(limit)
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(engine.knobs.client_body_timeout):
+            async for chunk in call.chunks:
+                ctx.request_bytes += len(chunk)
+                if ctx.request_bytes > limit:
+                    raise too_large(limit)
+                take(chunk)
+    except TimeoutError as error:
+        raise Unreadable(timed_out=True) from error
+    finally:
+        ctx.reading = time.monotonic() - began
+
+
+def _texts(call: Call) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers}
+
+
+def _printable(text: str, cap: int) -> str:
+    return "".join(each if each.isprintable() else "\ufffd" for each in text[:cap])
+
+
+# Planning
+# --------------------------------------------------------------------------------------------------------
+
+
+def _model(engine: Engine, ctx: StreamContext, caller: auth.Caller, brief: Brief) -> ModelEntry:
+    """The model that was asked for, if this caller may call it in this format. A model out of the caller's
+    reach is told as one that does not exist."""
+    catalog = engine.catalog
+    ctx.revision = catalog.revision
+    entry = catalog.model(brief.model)
+    if entry is None or (caller.allowed_models is not None and entry.id not in caller.allowed_models):
+        near = catalog.close_matches(brief.model, caller.allowed_models)
+        hint = (
+            f" Did you mean {', '.join(near)}?"
+            if near
+            else " GET /v1/models lists what this API key may call."
+        )
+        raise Refused(
+            Fault(
+                "model_not_found", f"There is no model {_printable(brief.model, 200)!r} here.{hint}", "model"
+            )
+        )
+    formats = [each for each in (caller.allowed_formats, entry.allowed_formats) if each is not None]
+    if any(ctx.api_format not in each for each in formats):
+        raise Refused(
+            Fault("forbidden", f"The model {entry.name} may not be called in this format with this API key.")
+        )
+    return entry
+
+
+async def _plan(
+    engine: Engine, ctx: StreamContext, caller: auth.Caller, brief: Brief, entry: ModelEntry
+) -> Plan:
+    pinned: tuple[int, int] | None = None
+    if brief.previous_id:
+        ref = await stored.find(engine, brief.previous_id, caller)
+        pinned = (ref.endpoint_id, ref.key_id)
+    known = (caller.api_key_id, entry.name, ctx.api_format)
+    chosen = engine.plans.get(known) if pinned is None else None
+    if chosen is None:
+        chosen = plan(
+            engine.catalog.candidates(entry.name, ctx.api_format),
+            caller=caller.api_key_id,
+            providers=caller.allowed_providers,
+            pinned=pinned,
+        )
+        if pinned is None:
+            engine.remember_plan(known, chosen)
+    if not chosen.targets:
+        ctx.explanation = explain(chosen)
+        if pinned is not None:
+            raise Exhausted(
+                Fault("upstream_error", "The key that holds the previous response is out of service.")
+            )
+        if chosen.skipped:
+            raise Exhausted(
+                Fault("unavailable", f"No upstream for {entry.name} is in service right now."), retry_after=30
+            )
+        others = ", ".join(sorted({each.target.format for each in entry.candidates})) or "none"
+        raise Refused(
+            Fault(
+                "model_not_found",
+                f"{entry.name} is not served in this format; it is served in: {others}.",
+                "model",
+            )
+        )
+    if engine.knobs.unpriced == "refuse" and all(each.price is None for each in chosen.targets):
+        raise Refused(Fault("invalid_request", f"The model {entry.name} has no price yet.", "model"))
+    return chosen
+
+
+# Answers
+# ---------------------------------------------------------------------------------------------------------
+
+
+async def _streamed(job: Job) -> Answer:
+    """The stream as soon as it has something to say; after 15 silent seconds, the silent commit."""
+    ctx = job.ctx
+    task = asyncio.create_task(run(job, first_frames))
+    try:
+        done, _ = await asyncio.wait({task}, timeout=job.engine.knobs.keep_alive)
+    except asyncio.CancelledError:
+        await _dropped(task)
+        raise
+    source: StreamWinner | asyncio.Task[StreamWinner] = task
+    content_type = "application/json" if job.brief.array else "text/event-stream; charset=utf-8"
+    if done:
+        source = task.result()
+        content_type = source.content_type
+        if isinstance(job.payload, JsonBody):  # a form may still be on its way
+            job.engine.release_body(ctx)
+    headers = [
+        (b"content-type", content_type.encode("latin-1")),
+        *header_rules.own(str(ctx.request_id), stream=True),
+    ]
+    ctx.response_headers = _named(headers)
+    return Answer(200, headers, stream=Stream(job, source))
+
+
+async def _dropped(task: asyncio.Task[StreamWinner]) -> None:
+    """Ends the attempts of a client that left, and lets go of an answer that came in that very moment."""
+    task.cancel()
+    with suppress(asyncio.CancelledError, RelayError):
+        (await task).let_go()
+
+
+def _whole(job: Job, winner: WholeWinner) -> Answer:
+    """A whole answer: settled, then handed out byte for byte."""
+    ctx, reading = job.ctx, winner.reading
+    winner.let_go()
+    ctx.committed = ctx.has_completion = True
+    ctx.finish_reason, ctx.response_id, ctx.text_bytes = (
+        reading.finish_reason,
+        reading.response_id,
+        reading.text_bytes,
+    )
+    ctx.chunk_count = ctx.data_count = 1
+    headers = [
+        (b"content-type", winner.content_type.encode("latin-1")),
+        (b"content-length", str(len(winner.body)).encode()),
+        *header_rules.own(str(ctx.request_id)),
+    ]
+    ctx.response_headers, ctx.sent_status = _named(headers), winner.opened.status
+    job.engine.settle(ctx, "ok", answer=winner.body)
+    return Answer(winner.opened.status, headers, body=winner.body)
+
+
+def _nobody_counts(ctx: StreamContext) -> bool:
+    return bool(ctx.attempts) and all(
+        each.reason and judge(each.reason).meaning == UNSUPPORTED for each in ctx.attempts
+    )
+
+
+def _estimated(job: Job) -> Answer:
+    """An estimate of a request's tokens, where no endpoint counts them."""
+    ctx = job.ctx
+    body = estimated_count(ctx.api_format, ctx.request_bytes, job.engine.ledger.ratios.get(ctx.model))
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-aether-estimated", b"1"),
+        *header_rules.own(str(ctx.request_id)),
+    ]
+    ctx.sent_status, ctx.status_code, ctx.error_message = 200, 200, None
+    job.engine.settle(ctx, "ok", answer=body)
+    return Answer(200, headers, body=body)
+
+
+async def _stored(
+    engine: Engine, call: Call, ctx: StreamContext, caller: auth.Caller, found: Match
+) -> Answer:
+    """GET, DELETE and friends on a stored response: forwarded to the key that holds it."""
+    engine.enter(ctx)
+    ref = await stored.find(engine, found.name, caller)
+    target = stored.target(engine, ref)
+    ctx.model_id, ctx.model, ctx.revision = ref.model_id, target.model_name, engine.catalog.revision
+    ctx.brief = Brief(model=target.model_name, kind=STORED, stream="stream=true" in call.query)
+    job = Job(
+        engine, ctx, call, found.route, ctx.brief, JsonBody(b""), Plan((target,)),
+        deadline=ctx.began + engine.knobs.whole_total_timeout,
+    )  # fmt: skip
+    answer = await _streamed(job) if ctx.brief.stream else _whole(job, await run(job, whole))
+    if found.route.method == "DELETE" and answer.status == 200:
+        engine.responses.pop(found.name, None)
+    return answer
+
+
+def refuse(engine: Engine, ctx: StreamContext, error: RelayError) -> Answer:
+    """The answer for an error before the first byte; settles the request if it has a caller."""
+    answer = render(error, ctx.api_format, str(ctx.request_id))
+    if ctx.caller is not None and ctx.kind:
+        ctx.sent_status = answer.status
+        ctx.response_headers = _named(answer.headers)
+        engine.settle(ctx, error.outcome, code=error.fault.code, text=error.fault.text, answer=answer.body)
+    return answer
+
+
+def _named(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}

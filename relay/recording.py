@@ -1,0 +1,51 @@
+"""What is kept of a request whose API key asks for it: headers without their secrets, bodies up to a cap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from relay.context import StreamContext
+from usage.bodies import Recorded
+
+KEPT_FOR_MS = 7 * 24 * 3600 * 1000
+SECRET = frozenset(
+    {"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "set-cookie", "proxy-authorization"}
+)
+HIDDEN = "[removed]"
+
+
+def recorded(ctx: StreamContext, answer: bytes, *, milliseconds: int) -> Recorded | None:
+    """The stored form of a request that is over; None where nothing is to be stored. `answer` is the whole
+    body that went to the client, `milliseconds` how long a stream took."""
+    if ctx.caller is None or ctx.caller.recording == "none":
+        return None
+    row = Recorded(
+        request_id=str(ctx.request_id),
+        expires_at=ctx.started_at + KEPT_FOR_MS,
+        client_request_headers=_safe(ctx.client_request_headers),
+        upstream_request_headers=_safe(ctx.provider_request_headers),
+        upstream_response_headers=_safe(ctx.upstream_response_headers),
+        client_response_headers=_safe(ctx.response_headers),
+    )
+    if ctx.caller.recording == "full":
+        row.request_body = _cut(ctx, ctx.request_body)
+        row.upstream_request_body = _cut(ctx, ctx.provider_request_body)
+        if ctx.brief is not None and ctx.brief.stream and ctx.committed:
+            answer = orjson.dumps(ctx.build_response_body(milliseconds), default=str)
+        row.response_body = _cut(ctx, answer)
+        row.truncated = ctx.truncated_body
+    return row
+
+
+def _cut(ctx: StreamContext, body: Any) -> bytes | None:
+    if not isinstance(body, bytes):
+        return None
+    if len(body) > ctx.text_cap:
+        ctx.truncated_body = True
+    return body[: ctx.text_cap]
+
+
+def _safe(headers: dict[str, str]) -> dict[str, str]:
+    return {name: HIDDEN if name.lower() in SECRET else value for name, value in headers.items()}

@@ -1,0 +1,64 @@
+"""Errors before the first byte, in the client's own format."""
+
+from __future__ import annotations
+
+from relay import headers as header_rules
+from relay.answer import Answer
+from relay.errors import Exhausted, Refused, RelayError
+from relay.routes import match
+from wire import FORMATS
+from wire.types import Fault
+
+
+def render(error: RelayError, api_format: str, request_id: str) -> Answer:
+    """The answer that tells `error`."""
+    status, body = FORMATS[api_format].fault(error.fault, request_id)
+    body = error.body or body
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *header_rules.own(request_id),
+    ]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    if error.fault.code == "insufficient_quota":
+        headers.append((b"x-should-retry", b"false"))
+    return Answer(status, headers, body=body)
+
+
+def closed(method: str, path: str, *, why: str = "The relay is starting or stopping.") -> Answer:
+    """503, while no engine is open."""
+    return render(Refused(Fault("unavailable", why), retry_after=1), _format(method, path), "none")
+
+
+def late(method: str, path: str) -> Answer:
+    """408, for a body that did not arrive in time."""
+    answer = render(
+        Refused(Fault("request_timeout", "The request body took too long.")), _format(method, path), "none"
+    )
+    answer.headers.append((b"connection", b"close"))
+    return answer
+
+
+def oversized(method: str, path: str, limit: int) -> Answer:
+    """413, for a body that passes the limit while it comes in."""
+    answer = render(too_large(limit), _format(method, path), "none")
+    answer.headers.append((b"connection", b"close"))
+    return answer
+
+
+def too_large(limit: int) -> Refused:
+    """The refusal of a body of more than `limit` bytes."""
+    return Refused(Fault("too_large", f"The request body is over {limit:,} bytes."))
+
+
+def internal() -> RelayError:
+    """500, for a fault of ours: it says nothing but where to look."""
+    return Exhausted(
+        Fault("internal", "The relay failed inside; the operator finds the reason by the request id.")
+    )
+
+
+def _format(method: str, path: str) -> str:
+    found = match(method, path)
+    return found.route.format if found else "openai_chat"

@@ -1,0 +1,38 @@
+"""Takes secrets and whereabouts out of what an upstream said, before a client or an operator reads it."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+CAP = 2048
+GONE = "[removed]"
+
+_SECRETS = re.compile(
+    r"\b(?:sk|pk|rk|xai|gsk|key|AIza)[-_][A-Za-z0-9_\-*.…]{6,}|\bAIza[A-Za-z0-9_\-]{20,}|"
+    r"\bBearer\s+[A-Za-z0-9._~+/=\-]{8,}|\b[A-Za-z0-9_\-]{40,}\b",
+    re.I,
+)
+_PLACES = re.compile(
+    r"https?://[^\s\"'<>\\)]+|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b|\[[0-9a-f:.]{2,45}\](?::\d+)?|"
+    r"\b(?:[a-z0-9-]+\.)+(?:internal|local|lan|svc|corp|intra)\b(?::\d+)?|\b(?:org|proj|acct|user)-[A-Za-z0-9]{6,}",
+    re.I,
+)
+_MONEY = re.compile(
+    r"(balance|credits?|remaining|quota)\b([^.\n]{0,40}?)(-?[$€£¥]?\s?-?\d[\d,]*(?:\.\d+)?)", re.I
+)
+
+
+def scrub(text: str, *secrets: str, base_url: str = "") -> str:
+    """`text` without keys, addresses, account names and balances, NUL and lone surrogates replaced, at most 2
+    KB."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, GONE)
+    text = _SECRETS.sub(GONE, text)
+    if base_url and (host := urlsplit(base_url).hostname):
+        text = re.sub(re.escape(host) + r"(:\d+)?", GONE, text, flags=re.I)
+    text = _PLACES.sub(GONE, text)
+    text = _MONEY.sub(rf"\1\2{GONE}", text)
+    text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    return text[:CAP]

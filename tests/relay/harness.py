@@ -1,0 +1,137 @@
+"""A relay in this very process: real sockets, both doors, the simulator as its vendors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from asgiref.sync import sync_to_async
+from django.core.asgi import get_asgi_application
+
+from consumers.models import ApiKey, Consumer
+from providers.models import Deployment, Endpoint, Key, Model, Provider
+from relay.door import BodyLimit, RelayDoor
+from relay.engine import Engine
+from relay.knobs import Knobs
+from simulator.server import Simulator
+from tests.journals import lines
+
+BASES = {"openai_chat": "/v1", "openai_responses": "/v1", "anthropic": "", "gemini": ""}
+PRICE = {"price_input": "1", "price_output": "2"}
+
+
+@dataclass
+class House:
+    """The relay under test, as its callers and its operator see it."""
+
+    engine: Engine
+    vendor: Simulator
+    url: str
+    secret: str
+    data_dir: Path
+    http: httpx.AsyncClient = field(repr=False)
+
+    def journal(self, kind: str = "final") -> list[dict[str, Any]]:
+        """The lines of a kind that the relay wrote, oldest first."""
+        return lines(self.data_dir / "journals", kind)
+
+    def record(self) -> dict[str, Any]:
+        """The one record that was written."""
+        (final,) = self.journal()
+        record: dict[str, Any] = final["record"]
+        return record
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """The attempts of the one record."""
+        (final,) = self.journal()
+        attempts: list[dict[str, Any]] = final["attempts"]
+        return attempts
+
+    async def settled(self, count: int = 1, within: float = 5) -> list[dict[str, Any]]:
+        """The final lines, once there are `count`."""
+        async with asyncio.timeout(within):
+            while len(found := self.journal()) < count:
+                await asyncio.sleep(0.01)
+        return found
+
+    async def idle(self, within: float = 5) -> None:
+        """Waits until nothing is under way any more; then asserts that nothing was kept."""
+        async with asyncio.timeout(within):
+            while self.engine.open or self.engine.in_flight.total or self.engine.upstream.connections[0]:
+                await asyncio.sleep(0.01)
+        assert self.engine.body_bytes == 0
+
+
+def configure(
+    vendor_url: str,
+    *,
+    formats: Sequence[str] = tuple(BASES),
+    keys: Sequence[str] = ("sk-vendor-first-key-1",),
+    models: Sequence[str] = ("sim",),
+    price: dict[str, str] | None = None,
+) -> str:
+    """Fills the tables; returns the API key's secret."""
+    provider = Provider.objects.create(name="vendor")
+    for each in formats:
+        Endpoint.objects.create(
+            provider=provider, format=each, base_url=vendor_url + BASES[each], allow_private=True
+        )
+    for index, secret in enumerate(keys):
+        key = Key(provider=provider, name=f"key-{index + 1}", priority=index)
+        key.set_secret(secret)
+        key.save()
+    for name in models:
+        model = Model(name=name, **(PRICE if price is None else price))
+        model.full_clean()
+        model.save()
+        Deployment.objects.create(model=model, provider=provider, upstream_name=name)
+    consumer = Consumer.objects.create(name="alice")
+    return ApiKey.issue(consumer=consumer, name="laptop")[1]
+
+
+@asynccontextmanager
+async def served(application: Any) -> AsyncIterator[str]:
+    """`application` behind a real server with the flags of `manage.py serve`; yields its address."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application, http="httptools", ws="none", lifespan="off", interface="asgi3", log_config=None,
+            access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=2,
+        )
+    )  # fmt: skip
+    vars(server)["capture_signals"] = contextlib.nullcontext  # signals are pytest's
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            await asyncio.sleep(0.005)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def house(door: str, *, knobs: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[House]:
+    """A relay behind `door` (asgi or django), one simulator behind it, one API key for it."""
+    async with Simulator() as vendor:
+        secret = await sync_to_async(configure)(vendor.url, **options)
+        base = Knobs.from_settings()
+        values = {name: getattr(base, name) for name in Knobs.__slots__} | (knobs or {})
+        application = RelayDoor() if door == "asgi" else BodyLimit(get_asgi_application())
+        async with (
+            Engine(Knobs(**values)) as engine,
+            served(application) as url,
+            httpx.AsyncClient(
+                base_url=url, trust_env=False, timeout=30, headers={"x-api-key": secret}
+            ) as http,
+        ):
+            yield House(engine, vendor, url, secret, base.data_dir, http)
