@@ -76,7 +76,7 @@ class Framer:
         else:
             block = data if cut == len(data) else data[:cut]
             pending += data[cut:]
-        if len(block) > self._max_line:
+        if len(block) > min(self._max_line, self._max_event):
             self._check_block(block)
         self._line, self._line_size = b"", 0
         if self._pending:
