@@ -94,7 +94,10 @@ class Stream:
         while not task.done():
             if self.ctx.interruption:
                 raise Interrupted(self.ctx.interruption)
-            await asyncio.wait({task}, timeout=self._job.engine.knobs.keep_alive)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._job.engine.knobs.keep_alive) as self.ctx.alarm:
+                    await asyncio.wait({task})
+            self.ctx.alarm = None
             if not task.done():
                 yield keep_alive
 

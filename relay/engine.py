@@ -174,6 +174,8 @@ class Engine:
         if ctx.settled:
             return
         self._leave(ctx)
+        if ctx.caller is None or not ctx.kind:
+            return  # nobody to bill, or a list of models: no record is owed
         ctx.outcome, ctx.error_code = outcome, "" if outcome == "ok" else code
         if outcome == "client_gone":
             ctx.mark_failed(499, text or "the client left")
