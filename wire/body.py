@@ -124,7 +124,7 @@ class Fields:
         if len(memoryview(raw)) > 64:
             return True
         value = bytes(raw)
-        return value not in _EMPTY and b"".join(value.split()) not in _EMPTY
+        return value not in _EMPTY and not (value[:1] in b"[{" and not value[1:-1].strip())
 
     def flag(self, name: str) -> bool:
         """A boolean, false where absent or null. Raises BadRequest for anything else."""
