@@ -220,7 +220,7 @@ class Price:
             "reasoning": rates.reasoning,
             "request": self.request,
             "tier_factor": factor,
-            "fees": {name: format(_scaled(fee, -SCALE), "f") for name, fee in self.fees},
+            "fees": {name: format(_scaled(fee, -SCALE).normalize(EXACT), "f") for name, fee in self.fees},
             "defaulted": list(rates.defaulted),
         }
         text = json.dumps(columns, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
