@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,7 +73,7 @@ def build() -> Catalog:
     supplies = {pk: _Supply(provider) for pk, provider in providers.items()}
     for endpoint in Endpoint.objects.order_by("pk"):
         if supply := supplies.get(endpoint.provider_id):
-            supply.places[endpoint.format] = _Place(endpoint, problem_of(endpoint))
+            supply.places[endpoint.format] = _place(endpoint)
     for key in Key.objects.order_by("priority", "pk"):
         if supply := supplies.get(key.provider_id):
             supply.keys.append(_opened(key))
@@ -107,20 +107,21 @@ def build() -> Catalog:
 
 @dataclass(slots=True)
 class _Place:
-    """An endpoint, and why it cannot be called ("" where it can)."""
+    """An endpoint: what a target holds of it, and why it cannot be called ("" where it can)."""
 
-    row: Endpoint
+    fields: dict[str, Any] = field(repr=False)
+    is_active: bool
     problem: str
 
 
 @dataclass(slots=True)
 class _OpenedKey:
-    """A key with its secret, or why it cannot be used."""
+    """A key: what a target holds of it, its secret among that, and why it cannot be used ("" where it can)."""
 
-    row: Key
-    secret: str
-    problem: str
+    fields: dict[str, Any] = field(repr=False)
+    formats: list[str]
     allowed_models: frozenset[int] | None
+    problem: str
 
 
 @dataclass(slots=True)
@@ -177,6 +178,25 @@ def problem_of(endpoint: Endpoint) -> str:
     return ""
 
 
+def _place(endpoint: Endpoint) -> _Place:
+    problem = problem_of(endpoint)
+    fields = {
+        "endpoint_id": endpoint.pk,
+        "base_url": endpoint.base_url,
+        "headers": () if problem else tuple(endpoint.headers.items()),
+        "credential_style": endpoint.credential_style,
+        "proxy": endpoint.proxy,
+        "allow_private": endpoint.allow_private,
+        "quirks": frozenset(endpoint.quirks),
+        "connect_timeout": endpoint.connect_timeout,
+        "first_byte_timeout": endpoint.first_byte_timeout,
+        "first_event_timeout": endpoint.first_event_timeout,
+        "idle_timeout": endpoint.idle_timeout,
+        "total_timeout": endpoint.total_timeout,
+    }
+    return _Place(fields, endpoint.is_active, problem)
+
+
 def _opened(key: Key) -> _OpenedKey:
     secret, problem = "", ""
     if not key.is_active:
@@ -188,7 +208,15 @@ def _opened(key: Key) -> _OpenedKey:
         except (Unsealable, ValidationError) as error:
             logger.warning("key %s of provider %s cannot be used: %s", key.pk, key.provider_id, error)
             secret, problem = "", "secret cannot be opened"
-    return _OpenedKey(key, secret, problem, ids(key.allowed_models))
+    fields = {
+        "key_id": key.pk,
+        "key_name": key.name,
+        "secret": secret,
+        "cost_multiplier": key.cost_multiplier,
+        "key_priority": key.priority,
+        "weight": key.weight,
+    }
+    return _OpenedKey(fields, key.formats, ids(key.allowed_models), problem)
 
 
 def _price(deployment: Deployment) -> tuple[Price | None, str]:
@@ -201,20 +229,21 @@ def _price(deployment: Deployment) -> tuple[Price | None, str]:
 
 
 def _candidates(model: Model, offer: _Offer, wire_format: str) -> Iterator[Candidate]:
-    """The candidates of one deployment in one format; a single one, without key, where the reason lies
-    before it."""
+    """The candidates of one deployment in one format; a single one, without key, where the reason lies before
+    it."""
     place = offer.supply.places.get(wire_format)
     reason = _reason_before_key(model, offer, place, wire_format)
-    if reason or place is None or not offer.supply.keys:
-        yield Candidate(_target(model, offer, wire_format, place, None), reason or "no key")
+    target = _target(model, offer, wire_format, place)
+    if reason or not offer.supply.keys:
+        yield Candidate(target(key_id=0, key_name="", secret=""), reason or "no key")
         return
     for key in offer.supply.keys:
         reason = key.problem
-        if not reason and key.row.formats and wire_format not in key.row.formats:
+        if not reason and key.formats and wire_format not in key.formats:
             reason = "key not used for this format"
         if not reason and key.allowed_models is not None and model.pk not in key.allowed_models:
             reason = "key not allowed on this model"
-        yield Candidate(_target(model, offer, wire_format, place, key), reason)
+        yield Candidate(target(**key.fields), reason)
 
 
 def _reason_before_key(model: Model, offer: _Offer, place: _Place | None, wire_format: str) -> str:
@@ -228,47 +257,28 @@ def _reason_before_key(model: Model, offer: _Offer, place: _Place | None, wire_f
         return "format not served"
     if offer.row.formats and wire_format not in offer.row.formats:
         return "format not served for this model"
-    if not place.row.is_active:
+    if not place.is_active:
         return "endpoint disabled"
     return place.problem or offer.problem
 
 
-def _target(
-    model: Model, offer: _Offer, wire_format: str, place: _Place | None, key: _OpenedKey | None
-) -> Target:
+def _target(model: Model, offer: _Offer, wire_format: str, place: _Place | None) -> Callable[..., Target]:
+    """Makes targets of one deployment at one endpoint; what the key brings is still to be given."""
     provider = offer.supply.row
-    endpoint = place.row if place else None
-    row = key.row if key else None
-    return Target(
+    return partial(
+        Target,
         provider_id=provider.pk,
         provider_name=provider.name,
-        endpoint_id=endpoint.pk if endpoint else 0,
-        key_id=row.pk if row else 0,
-        key_name=row.name if row else "",
         model_id=model.pk,
         model_name=model.name,
         upstream_name=offer.row.upstream_name,
         format=wire_format,
-        base_url=endpoint.base_url if endpoint else "",
-        secret=key.secret if key else "",
-        headers=tuple(endpoint.headers.items()) if endpoint and place and not place.problem else (),
-        credential_style=endpoint.credential_style if endpoint else "",
-        proxy=endpoint.proxy if endpoint else "",
-        allow_private=endpoint.allow_private if endpoint else False,
-        quirks=frozenset(endpoint.quirks) if endpoint else frozenset(),
-        connect_timeout=endpoint.connect_timeout if endpoint else None,
-        first_byte_timeout=endpoint.first_byte_timeout if endpoint else None,
-        first_event_timeout=endpoint.first_event_timeout if endpoint else None,
-        idle_timeout=endpoint.idle_timeout if endpoint else None,
-        total_timeout=endpoint.total_timeout if endpoint else None,
         price=offer.price,
-        cost_multiplier=row.cost_multiplier if row else Decimal(1),
         free=provider.billing == Provider.Billing.FREE,
         provider_priority=provider.priority,
-        key_priority=row.priority if row else 100,
-        weight=row.weight if row else 1,
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
+        **(place.fields if place else {"endpoint_id": 0, "base_url": ""}),
     )
 
 
