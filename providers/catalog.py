@@ -116,7 +116,7 @@ class _Place:
 
 @dataclass(slots=True)
 class _OpenedKey:
-    """A key: what a target holds of it, its secret among that, and why it cannot be used ("" where it can)."""
+    """A key: what a target holds of it, the secret too, and why it cannot be used ("" where it can)."""
 
     fields: dict[str, Any] = field(repr=False)
     formats: list[str]
