@@ -13,10 +13,11 @@ from zlib import crc32
 import orjson
 
 HEADER = 18
+SPACE, NEWLINE = 0x20, 0x0A
 GREATEST_LINE = 64 * 1024 * 1024
 INT64 = 2**63
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LINE_START = re.compile(rb"(?:\A|(?<=\n))[0-9a-f]{8} [0-9a-f]{8} ")
+_LINE_START = re.compile(rb"(?=[0-9a-f]{8} [0-9a-f]{8} )")
 
 
 class Line(NamedTuple):
@@ -111,7 +112,9 @@ def _line_end(buffer: bytes, place: int, size: int) -> int:
     except ValueError:
         return 0
     end = place + HEADER + length + 1
-    if end > size or length > GREATEST_LINE or buffer[end - 1] != 0x0A:
+    if end > size or length > GREATEST_LINE or buffer[end - 1] != NEWLINE:
+        return 0
+    if buffer[place + 8] != SPACE or buffer[place + 17] != SPACE:
         return 0
     return end if crc32(memoryview(buffer)[place + HEADER : end - 1]) == checksum else 0
 
