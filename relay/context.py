@@ -204,10 +204,11 @@ class StreamContext:
         request's own identity, its attempts so far and the instants of the request stay."""
         self.parsed_chunks, self.text_parts = [], []
         self.data_count = self.chunk_count = self.chunk_bytes = self.text_size = self.text_bytes = 0
-        self.has_completion = self.truncated = False
+        self.has_completion = self.truncated = self.truncated_body = False
         self.input_tokens = self.output_tokens = self.cached_tokens = self.cache_creation_tokens = 0
         self.status_code, self.error_message = 200, None
-        self.response_headers, self.provider_request_headers, self.provider_request_body = {}, {}, None
+        self.response_headers, self.upstream_response_headers = {}, {}
+        self.provider_request_headers, self.provider_request_body = {}, None
         self.usage = Usage()
         self.finish_reason = self.response_id = ""
         self.first_byte_ms = self.first_token_ms = None
