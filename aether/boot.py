@@ -26,8 +26,11 @@ _PARSE: dict[str, Callable[[str], object]] = {
 
 def ensure_database() -> None:
     """Raises CommandError unless the database answers."""
+    probe = connection.copy()
+    probe.settings_dict["OPTIONS"].pop("pool", None)  # a pool would try again and again, and not tell why
     try:
-        connection.ensure_connection()
+        probe.ensure_connection()
+        probe.close()
     except (DatabaseError, InterfaceError) as error:
         reason = redact(" ".join(str(error).split()))[:300]
         raise CommandError(

@@ -68,6 +68,7 @@ def test_serve_refuses_with_a_sentence_while_the_database_is_away(tmp_path: Path
     ended = manage("serve", "--port", "0", env=environment(tmp_path / "data", DATABASE_URL=url))
     assert ended.returncode == 1
     assert "The database cannot be reached" in ended.stderr
+    assert "refused" in ended.stderr
     assert "DATABASE_URL" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "canary" not in ended.stderr

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -21,12 +22,20 @@ BARE: dict[str, str | None] = dict.fromkeys(secretfiles.NAMES)
 QUICK = {"RELAY_DRAIN_SECONDS": "1"}
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with a migrated database."""
+    folder = tmp_path_factory.mktemp("migrated") / "data"
+    assert manage("migrate", "-v0", env=environment(folder)).returncode == 0
+    return folder
+
+
 @pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
+def env(tmp_path: Path, migrated: Path) -> dict[str, str]:
     """A migrated database and nothing else; no secret is set."""
-    env = environment(tmp_path / "home", **BARE, **QUICK)
-    assert manage("migrate", "-v0", env=env).returncode == 0
-    return env
+    home = tmp_path / "home"
+    shutil.copytree(migrated, home)
+    return environment(home, **BARE, **QUICK)
 
 
 @pytest.fixture
@@ -101,11 +110,13 @@ def test_a_port_in_use_gives_one_sentence(env: dict[str, str]) -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--host", "no.such.host.invalid"], ["--port", "70000"]])
+@pytest.mark.parametrize(
+    "arguments", [["--host", "no.such.host.invalid"], ["--port", "70000"], ["--port", "x"]]
+)
 def test_an_impossible_address_gives_one_sentence(env: dict[str, str], arguments: list[str]) -> None:
     ended = manage("serve", *arguments, env=env)
-    assert ended.returncode == 1
-    assert "Cannot listen on" in ended.stderr
+    assert ended.returncode in {1, 2}
+    assert "Cannot listen on" in ended.stderr or "is no port" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

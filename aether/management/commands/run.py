@@ -27,7 +27,7 @@ from django.utils.translation import gettext as _
 
 from aether import demo
 from aether.boot import ensure_database, ensure_secrets
-from aether.management.commands.serve import bind
+from aether.management.commands.serve import bind, port_number
 from consumers.models import ApiKey, Consumer
 from usage.models import Record
 
@@ -43,7 +43,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-        parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+        parser.add_argument(
+            "--port", type=port_number, default=8000, help="port to listen on (default: 8000)"
+        )
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
         ensure_database()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
+import math
 import os
 import resource
 import signal
 import socket
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -22,10 +24,13 @@ from django.utils.translation import gettext as _
 
 from aether.boot import ensure_database, ensure_migrated, ensure_secrets
 from aether.supervision import Recorder, RecorderFailed, recorder_command
+from relay import engine as engines
 
 OPEN_FILES = 65_536
 """Sockets and files that we ask the system to allow: two for each stream."""
 IDLE_CONNECTION_SECONDS = 75
+LAST_WORDS_SECONDS = 5.0
+"""Before the drain's end, in which requests that still run are told so, in their own format."""
 
 
 class Command(BaseCommand):
@@ -35,7 +40,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
         parser.add_argument(
-            "--port", type=int, default=8000, help="port to listen on, 0 for any (default: 8000)"
+            "--port", type=port_number, default=8000, help="port to listen on, 0 for any (default: 8000)"
         )
         parser.add_argument(
             "--workers", type=int, default=1, help="number of server processes (only 1 so far)"
@@ -82,7 +87,7 @@ class Command(BaseCommand):
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=IDLE_CONNECTION_SECONDS,
-                timeout_graceful_shutdown=int(settings.RELAY_DRAIN_SECONDS),
+                timeout_graceful_shutdown=math.ceil(settings.RELAY_DRAIN_SECONDS),
             ),
             command=self,
         )
@@ -97,7 +102,8 @@ class Command(BaseCommand):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, telling where it listens once it does."""
+    """uvicorn's server, telling where it listens once it does, and letting running requests finish when it
+    stops."""
 
     def __init__(self, config: uvicorn.Config, command: BaseCommand) -> None:
         super().__init__(config)
@@ -112,6 +118,13 @@ class Server(uvicorn.Server):
                 _("Listening on %(address)s") % {"address": f"http://{shown}:{port}"}, ending="\n"
             )
             self.command.stdout.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if engine := engines.current():
+            engine.draining = True
+            grace = max(0.0, settings.RELAY_DRAIN_SECONDS - LAST_WORDS_SECONDS)
+            asyncio.get_running_loop().call_later(grace, engine.interrupt, "shutdown")
+        await super().shutdown(sockets)
 
 
 @contextmanager
@@ -139,14 +152,25 @@ def bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
     except (OSError, OverflowError) as error:
         raise CommandError(
             _("Cannot listen on %(host)s port %(port)d (%(reason)s): choose another with --host and --port.")
             % {"host": host, "port": port, "reason": getattr(error, "strerror", None) or error}
         ) from None
     return listener
+
+
+def port_number(text: str) -> int:
+    """A port from the command line. Raises ArgumentTypeError: the system would take 70000 for 4464."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise ArgumentTypeError(_("%(text)s is no port: choose one from 0 to 65535") % {"text": text})
+    return int(text)
 
 
 def raise_open_files() -> None:
