@@ -32,7 +32,7 @@ class Tail:
         self._reader: Reader | None = None
         self._key = ""
         self._position = 0
-        self._told = 0
+        self._told = (0, 0)
         self._at_end = False
         self._buffer: deque[Line] = deque()
         self._finished: deque[Path] = deque()
@@ -113,8 +113,8 @@ class Tail:
 
     def tell(self) -> None:
         """Tells a living worker how far its journal is in the database, if that has changed."""
-        if self._reader is not None and not self.dead and self._position != self._told:
-            self._told = self._position
+        if self._reader is not None and not self.dead and self._told != (self._number, self._position):
+            self._told = (self._number, self._position)
             tell_progress(self._reader.path, self._position)
 
     # Death
