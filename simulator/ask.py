@@ -85,6 +85,17 @@ def words(*values: object) -> int:
     return sum(len(text.split()) for value in values for text in texts(value))
 
 
+MOST_CHOICES = 16
+
+
+def _count(value: object, name: str) -> int:
+    """How many choices are asked for. Raises BadRequestError."""
+    count = _number(value) or 1
+    if count > MOST_CHOICES:
+        raise BadRequestError(f"'{name}' must not be above {MOST_CHOICES}.", name)
+    return count
+
+
 def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
@@ -123,7 +134,7 @@ def chat(body: dict[str, Any]) -> Ask:
         answered=answered,
         json=shape.get("type") in ("json_object", "json_schema"),
         schema=_dict(shape.get("json_schema")).get("schema"),
-        count=_number(body.get("n")) or 1,
+        count=_count(body.get("n"), "n"),
         max_tokens=_number(body.get("max_completion_tokens")) or _number(body.get("max_tokens")),
     )
 
@@ -227,7 +238,7 @@ def gemini(model: str, body: dict[str, Any], *, stream: bool) -> Ask:
         json=either(config, "responseMimeType") == "application/json",
         schema=either(config, "responseJsonSchema") or either(config, "responseSchema"),
         think=either(_dict(either(config, "thinkingConfig")), "includeThoughts") is True,
-        count=_number(either(config, "candidateCount")) or 1,
+        count=_count(either(config, "candidateCount"), "candidateCount"),
         max_tokens=_number(either(config, "maxOutputTokens")),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from simulator.ask import Ask, Tool
-from simulator.options import HOSTILE, Options
+from simulator.options import HOSTILE, LAZY, Options
 
 TEXT = (
     "Hello from the simulator. No model was asked and nothing was spent, yet every byte of this answer "
@@ -114,7 +114,7 @@ def words(text: str) -> list[str]:
 
 def _repeat(text: str, options: Options) -> list[str]:
     """Text in pieces as the options want them; repeated or cut to fit."""
-    if options.bytes and options.fault not in ("huge", "gzip-bomb"):
+    if options.bytes and options.fault not in LAZY:
         size = options.size or 32
         full = "".join(islice(cycle(text + " "), options.bytes))
         return pieces(full, size)
@@ -230,8 +230,8 @@ def _counts(ask: Ask, options: Options, said: int, thought: int) -> Counts:
     full = ask.words + parts if given is None else max(given, parts)
     reason = options.reason
     if reason is None:
-        reason = thought if options.output is None else min(thought, options.output)
-    output = said + reason if options.output is None else max(options.output, reason)
+        reason = thought * ask.count if options.output is None else min(thought, options.output)
+    output = said * ask.count + reason if options.output is None else max(options.output, reason)
     return Counts(
         full, output, options.cached, options.w5m, options.w1h, reason, options.tooluse, options.searches
     )

@@ -98,7 +98,7 @@ def _body(frames: list[bytes], options: Options, *, gap: float, streamed: bool) 
         size = options.bytes or _HUGE_BYTES
         mark = next((index for index, frame in enumerate(frames) if _HUGE_MARK in frame), None)
         if mark is None:
-            return _paced(frames, gap), total
+            return _paced(frames, options, gap), total
         frames = [
             frame if index == mark else frame.replace(_HUGE_MARK, b"") for index, frame in enumerate(frames)
         ]
@@ -109,23 +109,31 @@ def _body(frames: list[bytes], options: Options, *, gap: float, streamed: bool) 
         return _broken(frames, fault, after, gap, streamed=streamed), total
     if fault == "drip":
         pause = gap or 0.01
-        return _paced([bytes([byte]) for frame in frames for byte in frame], pause), total
+        return _paced([bytes([byte]) for frame in frames for byte in frame], options, pause), total
     if options.cut:
         joined = b"".join(frames)
         pieces = [joined[start : start + options.cut] for start in range(0, len(joined), options.cut)]
-        return _paced(pieces, gap), total
-    return _paced(frames, gap), total
+        return _paced(pieces, options, gap), total
+    return _paced(frames, options, gap), total
 
 
-def _paced(frames: list[bytes], gap: float) -> Iterable[Step]:
-    """A wait before each frame but the first; the frames as they are if there is none."""
-    return _waits(frames, gap) if gap and len(frames) > 1 else frames
+def _paced(frames: list[bytes], options: Options, gap: float) -> Iterable[Step]:
+    """Each frame after its wait; the frames as they are if there is none."""
+    if not (gap or options.last or options.pause):
+        return frames
+    waits = [0.0, *[gap] * (len(frames) - 1)]
+    if options.last and frames:
+        waits[-1] += options.last / 1000
+    at = 1 if options.after is None else options.after
+    if options.pause and at < len(frames):
+        waits[at] += options.pause / 1000
+    return _waits(frames, waits)
 
 
-def _waits(frames: list[bytes], gap: float) -> Iterator[Step]:
-    for index, frame in enumerate(frames):
-        if index:
-            yield gap
+def _waits(frames: list[bytes], waits: list[float]) -> Iterator[Step]:
+    for frame, wait in zip(frames, waits, strict=False):
+        if wait:
+            yield wait
         yield frame
 
 
@@ -150,7 +158,7 @@ def _broken(frames: list[bytes], fault: str, after: int, gap: float, *, streamed
         joined = b"".join(frames)
         half = len(joined) // 2 if after else 0
         told, rest = ([joined[:half]] if half else []), [joined[half:]]
-    yield from _waits(told, gap) if gap else told
+    yield from _waits(told, [0.0, *[gap] * len(told)])
     match fault:
         case "stall" | "stall-first":
             yield Act.STALL

@@ -19,6 +19,7 @@ from simulator.options import HOSTILE, Options, parse
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 """A picture of one pixel."""
+MOST_NUMBERS = 1_000_000
 _CATEGORIES = (
     "harassment",
     "harassment/threatening",
@@ -116,14 +117,16 @@ def _gemini_batch(body: dict[str, Any], model: str, play: str) -> Made:
 def _gemini_vector(request: dict[str, Any]) -> list[float]:
     content = needed(request, "content", dict)
     size = request.get("outputDimensionality") or 8
-    return vector(" ".join(asks.texts(content)), min(int(size), 4096))
+    return vector(" ".join(asks.texts(content)), min(int(size), 3072))
 
 
 def _embeddings(body: dict[str, Any], play: str) -> Made:
     model, given = needed(body, "model", str), needed(body, "input", (str, list))
     inputs = given if isinstance(given, list) and not (given and isinstance(given[0], int)) else [given]
     options = parse(model, play)
-    size = min(int(body.get("dimensions") or 8), 4096)
+    size = int(body.get("dimensions") or 8)
+    if len(inputs) * size > MOST_NUMBERS:
+        raise BadRequestError("Too many inputs, or too many dimensions.", "input")
     data = []
     for index, each in enumerate(inputs):
         numbers: object = vector(str(each), size)

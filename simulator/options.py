@@ -21,6 +21,8 @@ class Options:
     wait: int = 0
     first: int = 0
     delay: int | None = None
+    last: int = 0
+    pause: int = 0
     cut: int = 0
     chunks: int | None = None
     size: int = 0
@@ -48,6 +50,22 @@ class Options:
     nested: bool = False
     plain: bool = True
     """True where the name holds no option at all."""
+
+    def modest(self) -> Options:
+        """The same within the bounds of a demo that shares its loop with others."""
+        return replace(
+            self,
+            wait=min(self.wait, 60_000),
+            first=min(self.first, 60_000),
+            delay=None if self.delay is None else min(self.delay, 60_000),
+            last=min(self.last, 60_000),
+            pause=min(self.pause, 60_000),
+            cut=max(self.cut, 10) if self.cut else 0,
+            chunks=None if self.chunks is None else min(self.chunks, 1_000),
+            size=min(self.size, 100),
+            bytes=min(self.bytes, 50_000_000 if self.fault in LAZY else 50_000),
+            think=None if self.think is None else min(self.think, 1_000),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +148,8 @@ GRAMMAR = (
     Option("wait-MS", "wait", _number(MINUTES_10), "latency before the status line"),
     Option("first-MS", "first", _number(MINUTES_10), "time between the head and the first frame"),
     Option("delay-MS", "delay", _number(MINUTES_10), "time between two frames"),
+    Option("last-MS", "last", _number(MINUTES_10), "further time before the last frame"),
+    Option("pause-MS", "pause", _number(MINUTES_10), "further time before frame N of after-N, or the second"),
     Option("cut-N", "cut", _number(10**6), "send the body in pieces of N bytes, wherever they fall"),
     Option("chunks-N", "chunks", _number(10**6), "N pieces of text, a word each unless size says otherwise"),
     Option("size-N", "size", _number(10**6), "each piece of text has N characters"),
@@ -164,6 +184,19 @@ GRAMMAR = (
 _BY_KEY = {row.form.partition("-")[0].partition("[")[0]: row for row in GRAMMAR}
 
 
+LAZY = ("huge", "gzip-bomb")
+"""Faults whose bytes are made while they are sent, so that `bytes-N` may be large."""
+MOST_TEXT = 64 * 2**20
+
+
+def _bounded(options: Options) -> Options:
+    """Raises BadOptionError where the text would fill the memory."""
+    text = 0 if options.fault in LAZY else options.bytes
+    if max(text, options.size * (options.chunks or 1)) > MOST_TEXT:
+        raise BadOptionError(f"The text would have more than {MOST_TEXT} characters.")
+    return options
+
+
 def _apply(options: Options, part: str) -> Options | None:
     key, _, value = part.partition("-")
     row = _BY_KEY.get(key)
@@ -194,7 +227,7 @@ def parse(model: str, extra: str = "") -> Options:
                 raise
     for part in extra.split(".") if extra else []:
         options = _read(options, part, strict=True)
-    return options
+    return _bounded(options)
 
 
 def _read(options: Options, part: str, *, strict: bool) -> Options:

@@ -63,6 +63,12 @@ def usage(counts: Counts) -> dict[str, Any]:
     }
 
 
+def settings(body: dict[str, Any]) -> bytes:
+    """What an answer takes over from its request, to tell requests apart that get the same answer."""
+    names = (*_ECHOED, "include")
+    return orjson.dumps({name: body[name] for name in names if body.get(name) is not None})
+
+
 def shell(body: dict[str, Any], model: str, status: str) -> dict[str, Any]:
     """A response object that holds nothing yet: the request's settings and the status."""
     return {

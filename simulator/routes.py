@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from simulator import ask as asks, control, errors, extras, frames, stored
+from simulator import ask as asks, control, errors, extras, frames, responses, stored
 from simulator.ask import Ask, BadRequestError
 from simulator.compose import ID
 from simulator.core import Raw, Seen, Vendor
@@ -93,6 +93,8 @@ def answer(vendor: Vendor, seen: Seen, body: bytes) -> Play:
         play = refusal("400", dialect, text=str(error), param=error.param)
     except BadOptionError as error:
         play = refusal("400", dialect, text=str(error), param="model")
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        play = refusal("400", dialect, text=f"The request cannot be read: {error}")
     return _stamped(play, vendor.fresh_id())
 
 
@@ -129,6 +131,9 @@ def _route(vendor: Vendor, seen: Seen, dialect: str) -> Play:
         streams = gemini[2] == "streamGenerateContent"
         return generate(vendor, seen, dialect, asks.gemini(gemini[1], asks.load(seen.body), stream=streams))
     if path.startswith("/v1/responses/"):
+        told = parse("", str(seen.play))
+        if told.fault or told.wait:
+            return finish(vendor, seen, dialect, Made(told, [b"{}"]))
         return stored.answer(vendor, seen) or refusal("404", dialect, text="Response not found.")
     made = extras.answer(seen, dialect, gemini[1] if gemini else "", gemini[2] if gemini else "")
     if made is None:
@@ -141,6 +146,8 @@ def _route(vendor: Vendor, seen: Seen, dialect: str) -> Play:
 def generate(vendor: Vendor, seen: Seen, dialect: str, ask: Ask) -> Play:
     """A whole or streamed answer, with whatever fault the name or the script asks for."""
     options = parse(ask.model, str(seen.play))
+    if not vendor.control:
+        options = options.modest()
     if dialect == "openai_responses":
         unknown = stored.unknown_previous(vendor, seen, ask)
         if unknown:
@@ -152,14 +159,16 @@ def generate(vendor: Vendor, seen: Seen, dialect: str, ask: Ask) -> Play:
     fresh, now = vendor.fresh_id(), int(time.time())
     made = Made(options, frames, kind, ask.model, streamed).stamped(fresh, now)
     if dialect == "openai_responses" and ask.body.get("store") is not False:
-        stored.keep(vendor, seen.secret, ask, options, fresh=fresh, now=now)
+        whole_one = Made(options, rendered(dialect, ask, options, streamed=False, as_array=False))
+        stored.keep(vendor, seen.secret, fresh, whole_one.stamped(fresh, now).frames[0], ask)
     return finish(vendor, seen, dialect, made)
 
 
 def rendered(dialect: str, ask: Ask, options: Options, *, streamed: bool, as_array: bool) -> list[bytes]:
     """Frames of a stream, or one frame for a whole answer; made once for requests that get the same."""
     key: tuple[object, ...] | None = None
-    if not ask.tools and ask.schema is None and dialect != "openai_responses":
+    if not ask.tools and ask.schema is None:
+        echoed = responses.settings(ask.body) if dialect == "openai_responses" else b""
         said = ask.prompt if options.words == "echo" else ""
         flags = (
             ask.include_usage,
@@ -169,7 +178,7 @@ def rendered(dialect: str, ask: Ask, options: Options, *, streamed: bool, as_arr
             ask.count,
             ask.max_tokens if options.limit else 0,
         )
-        key = (dialect, ask.model, options, streamed, as_array, said, ask.words, flags)
+        key = (dialect, ask.model, options, streamed, as_array, said, echoed, ask.words, flags)
         if key in _cache:
             return _cache[key]
     if streamed:

@@ -7,24 +7,19 @@ from typing import Any
 import orjson
 
 from simulator.ask import Ask
-from simulator.compose import compose
 from simulator.core import Seen, Vendor
-from simulator.made import Made
-from simulator.options import Options
 from simulator.play import Play, whole
-from simulator.responses import whole as whole_response
 
 MAX_STORED = 1_000
 MAX_BYTES = 2**20
 
 
-def keep(vendor: Vendor, secret: str, ask: Ask, options: Options, *, fresh: str, now: int) -> None:
+def keep(vendor: Vendor, secret: str, fresh: str, response: bytes, ask: Ask) -> None:
     """Remember a response under its secret; the oldest go first, and a very large one is not kept at all."""
-    made = Made(options, [orjson.dumps(whole_response(compose(ask, options)))]).stamped(fresh, now)
     inputs = ask.body["input"]
     if isinstance(inputs, str):
         inputs = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": inputs}]}]
-    kept = made.frames[0], orjson.dumps(inputs)
+    kept = response, orjson.dumps(inputs)
     if sum(map(len, kept)) > MAX_BYTES:
         return
     vendor.stored[secret, "resp_" + fresh] = kept

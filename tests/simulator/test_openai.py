@@ -248,6 +248,16 @@ async def test_a_stored_response_is_fetched_listed_and_deleted(openai_client: op
         await openai_client.responses.retrieve(made.id)
 
 
+async def test_a_script_reaches_stored_responses_too(
+    openai_client: openai.AsyncOpenAI, vendor: Simulator
+) -> None:
+    made = await openai_client.responses.create(model="sim", input="hello there")
+    vendor.script(["fault-500", "ok"], secret="sk-a")
+    with pytest.raises(openai.InternalServerError):
+        await openai_client.responses.retrieve(made.id)
+    assert (await openai_client.responses.retrieve(made.id)).id == made.id
+
+
 async def test_a_response_that_was_streamed_is_stored_too_and_one_that_must_not_be_is_not(
     openai_client: openai.AsyncOpenAI,
 ) -> None:

@@ -104,3 +104,25 @@ def test_the_readme_tells_every_option_fault_and_usage_variant() -> None:
         assert f"| `{name}` | {fault.row} | {fault.help}" in readme, name
     for name in USAGES:
         assert f"`{name}`" in readme, name
+
+
+@pytest.mark.parametrize(
+    ("options", "body", "expected"),
+    [
+        ("", {}, (2, 40, 0)),
+        ("think", {}, (2, 54, 14)),
+        ("reason-20", {}, (2, 60, 20)),
+        ("reason-20.out-50", {}, (2, 50, 20)),
+        ("think.out-9", {}, (2, 9, 9)),
+        ("cached-5.w5m-3.w1h-2.tooluse-1", {}, (13, 40, 0)),
+        ("in-7.cached-10", {}, (10, 40, 0)),
+        ("chunks-3", {"n": 2}, (2, 6, 0)),
+        ("tools-2", {"tools": [{"type": "function", "function": {"name": "a"}}]}, (2, 24, 0)),
+    ],
+)
+def test_tokens_can_be_counted_by_hand(
+    options: str, body: dict[str, object], expected: tuple[int, int, int]
+) -> None:
+    ask = chat({"model": "sim", "messages": [{"role": "user", "content": "hello there"}], **body})
+    counts = compose(ask, parse(f"sim.{options}" if options else "sim")).counts
+    assert (counts.input, counts.output, counts.reason) == expected
