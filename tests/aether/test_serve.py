@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
 from aether import secretfiles
 from tests import servers
-from tests.programs import Running, environment, manage
+from tests.programs import ROOT, Running, environment, manage
 from tests.waiting import until
 
 BARE: dict[str, str | None] = dict.fromkeys(secretfiles.NAMES)
@@ -131,6 +135,8 @@ def test_run_sets_up_greets_and_keeps_everything_for_the_next_run(tmp_path: Path
         assert re.search(r"\d+ tokens in, \d+ tokens out, \$0\.\d+", first.line("tokens in"))
         assert secret in "".join([first.line("curl"), first.line("Authorization")])
         first.line("Ctrl-C ends")
+        for name, printed in readme_examples(port, secret).items():
+            assert "Hello from the simulator" in printed, name
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             page = client.get("/admin/login/")
             form = {
@@ -159,8 +165,38 @@ def test_run_sets_up_greets_and_keeps_everything_for_the_next_run(tmp_path: Path
     with closing(sqlite3.connect(tmp_path / "home" / "aether.sqlite3")) as database:
         kept = database.execute("SELECT outcome, list_cost > 0 FROM usage_record").fetchall()
         keys = database.execute("SELECT name FROM consumers_apikey").fetchall()
-    assert kept == [("ok", 1), ("ok", 1)]
+    assert kept == [("ok", 1)] * 6
     assert keys == [("demo",)]
+
+
+def test_run_does_the_same_on_postgresql(tmp_path: Path, postgres: str) -> None:
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE run")
+    url = postgres.rpartition("/")[0] + "/run"
+    env = environment(tmp_path / "home", **BARE, **QUICK, DATABASE_URL=url)
+    for _ in range(2):
+        with Running("run", "--port", str(servers.free_port()), env=env) as running:
+            running.line("Hello from the simulator")
+            running.line("tokens in")
+            running.line("Ctrl-C ends")
+            assert running.end() == 0
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT outcome FROM usage_record").fetchall() == [("ok",), ("ok",)]
+    assert not (tmp_path / "home" / "aether.sqlite3").exists()
+
+
+def readme_examples(port: str, secret: str) -> dict[str, str]:
+    """Runs the README's first requests, one for each SDK, and returns what each printed."""
+    text = (ROOT / "README.md").read_text().replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    programs = re.findall(r"\*\*([a-z-]+)\*\*\n\n```python\n(.*?)```", text, re.DOTALL)
+    assert [name for name, _ in programs] == ["openai", "anthropic", "google-genai"]
+    env = {**os.environ, "AETHER_API_KEY": secret}
+    return {
+        name: subprocess.run(
+            [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+        for name, program in programs
+    }
 
 
 def test_run_says_in_one_sentence_that_its_port_is_taken(tmp_path: Path) -> None:
