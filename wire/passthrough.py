@@ -151,7 +151,7 @@ class Watch(ABC):
             sight = Sight.PASS
             if frame.data:
                 self.frames += 1
-                self.data_frames += frame.data != b"[DONE]"
+                self.data_frames += not frame.data.startswith(b"[DONE]")
                 sight = self._examine(frame)
                 if self.error is not None:
                     break
@@ -168,7 +168,7 @@ class Watch(ABC):
     def _examine(self, frame: Frame) -> Sight:
         if self.meaningful and not self._hinted(frame.raw):
             return Sight.PASS
-        if frame.data == b"[DONE]":
+        if frame.data.startswith(b"[DONE]"):
             return self._done()
         try:
             sight = self._look(frame)
