@@ -159,8 +159,10 @@ def begin(job: Job, target: Target) -> AttemptLog:
 async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: Take[W]) -> W:
     engine, ctx, brief = job.engine, job.ctx, job.brief
     wire = FORMATS[target.format]
+    # Gemini's colon may come escaped; version and verb are the route's.
+    path = job.route.path if job.route.format == "gemini" else job.call.path
     url = wire.upstream_url(
-        target.base_url, brief, model=target.upstream_name, path=job.call.path, query=job.call.query
+        target.base_url, brief, model=target.upstream_name, path=path, query=job.call.query
     )
     headers = header_rules.to_upstream(job.call.headers, target)
     body: Sendable | None = None

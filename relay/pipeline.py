@@ -177,6 +177,7 @@ async def _read(engine: Engine, call: Call, ctx: StreamContext, found: Match) ->
     brief = FORMATS[route.format].peek(
         body.data,
         kind=route.kind,
+        path=route.path,
         model=found.name,
         query=call.query,
         headers=_texts(call) if route.format == "anthropic" else None,
