@@ -156,7 +156,7 @@ def found_row(row: Any) -> SearchResult:
     meta = row._meta
     url = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
     return SearchResult(
-        title=str(row), description=capfirst(meta.verbose_name), link=url, icon="arrow_forward"
+        title=str(row), description=str(capfirst(meta.verbose_name)), link=url, icon="arrow_forward"
     )
 
 

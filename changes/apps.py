@@ -8,5 +8,5 @@ from django.utils.translation import gettext_lazy as _
 
 class ChangesConfig(AppConfig):
     name = "changes"
-    verbose_name = _("changes")
+    verbose_name = _("system")
     default_auto_field = "django.db.models.BigAutoField"

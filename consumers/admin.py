@@ -27,6 +27,7 @@ from usage.pages import (
     Switch,
     TabularInline,
     badge,
+    column,
     counted,
     instant,
     link,
@@ -59,7 +60,7 @@ class ApiKeyInline(ReadOnlyInline[ApiKey], TabularInline[ApiKey, Consumer]):
     model = ApiKey
     tab = True
     per_page = 25
-    fields = readonly_fields = ("name", "prefix_shown", "state_shown", "expires_at", "used_shown")
+    fields = ("name", "prefix_shown", "state_shown", "expires_shown", "used_shown")
     template_before = "admin/add_api_key.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
@@ -73,9 +74,18 @@ class ApiKeyInline(ReadOnlyInline[ApiKey], TabularInline[ApiKey, Consumer]):
     def state_shown(self, api_key: ApiKey) -> SafeString:
         return state_of(api_key)
 
+    @admin.display(description=_("expires"))
+    def expires_shown(self, api_key: ApiKey) -> SafeString | str:
+        return expiry(api_key)
+
     @admin.display(description=_("last used"))
     def used_shown(self, api_key: ApiKey) -> SafeString | str:
         return last_used(api_key)
+
+
+def expiry(api_key: ApiKey) -> SafeString | str:
+    """When an API key ends to be let in."""
+    return instant(api_key.expires_at) if api_key.expires_at else str(_("never"))
 
 
 def last_used(api_key: ApiKey) -> SafeString | str:
@@ -133,7 +143,8 @@ class ConsumerAdmin(Switch[Consumer], LongPage[Consumer]):
 
 @admin.register(Membership)
 class MembershipAdmin(LongPage[Membership]):
-    list_display = ("user", "consumer", "role", "created_at")
+    list_display = ("user", "consumer", "role", "created_shown")
+    created_shown = column("created_at", instant, _("since"))
     list_filter = ("role", ("consumer", AutocompleteSelectFilter), ("user", AutocompleteSelectFilter))
     search_fields = ("user__username", "consumer__name")
     ordering = ("user_id", "consumer_id")
@@ -144,7 +155,8 @@ class MembershipAdmin(LongPage[Membership]):
 
 class ApiKeyStateInline(ReadOnlyInline[ApiKeyState], StackedInline[ApiKeyState, ApiKey]):
     model = ApiKeyState
-    fields = (("last_used_at", "last_address"),)
+    fields = (("used_shown", "last_address"),)
+    used_shown = column("last_used_at", instant, _("last used"))
     verbose_name = verbose_name_plural = _("machine state")
 
 
@@ -178,7 +190,8 @@ class ApiKeyAdmin(Switch[ApiKey], LongPage[ApiKey]):
                     "fields": (
                         ("consumer", "name"),
                         *shown,
-                        ("is_active", "expires_at"),
+                        "is_active",
+                        "expires_at",
                         "finish_streams",
                         "recording",
                     )
@@ -206,11 +219,19 @@ class ApiKeyAdmin(Switch[ApiKey], LongPage[ApiKey]):
             **self.admin_site.each_context(request),
             "title": _("API key “%(name)s” was created") % {"name": obj.name},
             "opts": self.opts,
+            "original": obj,
             "api_key": obj,
             "secret": secret,
             "snippets": snippets(base_url(request), secret=secret, model=example_model()),
         }
         return TemplateResponse(request, "admin/issued.html", context)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        # Whatever button saves it, its secret is what comes next.
+        one_button = {"show_save_and_continue": False, "show_save_and_add_another": False}
+        return super().add_view(request, form_url, {**one_button, **(extra_context or {})})
 
     def change_view(
         self,
@@ -236,7 +257,7 @@ class ApiKeyAdmin(Switch[ApiKey], LongPage[ApiKey]):
 
     @admin.display(description=_("expires"))
     def expires_shown(self, api_key: ApiKey) -> SafeString | str:
-        return instant(api_key.expires_at) if api_key.expires_at else str(_("never"))
+        return expiry(api_key)
 
     @admin.display(description=_("last used"))
     def used_shown(self, api_key: ApiKey) -> SafeString | str:
@@ -245,7 +266,9 @@ class ApiKeyAdmin(Switch[ApiKey], LongPage[ApiKey]):
 
 @admin.register(ApiKeyState)
 class ApiKeyStateAdmin(Ledger[ApiKeyState]):
-    list_display = ("api_key", "last_used_at", "last_address")
+    list_display = ("api_key", "used_shown", "last_address")
+    fields = ("api_key", ("used_shown", "last_address"))
+    used_shown = column("last_used_at", instant, _("last used"))
     list_select_related = ("api_key__consumer",)
 
 

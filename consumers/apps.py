@@ -8,5 +8,5 @@ from django.utils.translation import gettext_lazy as _
 
 class ConsumersConfig(AppConfig):
     name = "consumers"
-    verbose_name = _("consumers")
+    verbose_name = _("demand")
     default_auto_field = "django.db.models.BigAutoField"

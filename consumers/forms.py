@@ -10,7 +10,7 @@ from django import forms
 from django.apps import apps
 from unfold.widgets import UnfoldAdminSelect2Widget
 
-from usage.forms import Ids, Lines, Ticks
+from usage.forms import Ids, Lines, Ticks, note
 
 
 def formats() -> Iterable[tuple[str, Any]]:
@@ -26,6 +26,7 @@ def time_zones() -> list[tuple[str, str]]:
 
 
 FIELDS: Mapping[str, Callable[..., forms.Field]] = {
+    "note": note,
     "allowed_models": lambda **options: Ids(model="providers.Model", **options),
     "allowed_providers": lambda **options: Ids(model="providers.Provider", **options),
     "allowed_formats": lambda **options: Ticks(choices=formats, **options),

@@ -12,10 +12,11 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminSelect2MultipleWidget
 
 from consumers.forms import FIELDS
 from consumers.models import Membership, User
-from usage.pages import Page, TabularInline, badge, instant, switched
+from usage.pages import Page, TabularInline, badge, column, instant, switched
 
 if TYPE_CHECKING:
     DjangoUserAdmin = django_auth.UserAdmin[User]
@@ -72,15 +73,15 @@ class UserAdmin(DjangoUserAdmin, Page[User]):
     ordering = ("username",)
     filter_horizontal = ()
     autocomplete_fields = ("groups",)
-    readonly_fields = ("last_login", "date_joined")
+    readonly_fields = ("login_shown", "joined_shown")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("Person"), {"fields": (("first_name", "last_name"), ("email", "time_zone"))}),
         (
             _("What this user may do"),
-            {"fields": (("is_active", "is_staff", "is_superuser"), "groups", "user_permissions")},
+            {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
         ),
-        (_("Dates"), {"fields": (("last_login", "date_joined"),)}),
+        (_("Dates"), {"fields": (("login_shown", "joined_shown"),)}),
     )
     inlines = (MembershipInline,)
 
@@ -104,7 +105,7 @@ class UserAdmin(DjangoUserAdmin, Page[User]):
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         if db_field.name == "user_permissions":
-            options["queryset"] = grantable(request.user)
+            options |= {"queryset": grantable(request.user), "widget": UnfoldAdminSelect2MultipleWidget()}
         elif db_field.name == "groups" and not request.user.is_superuser:
             lacking = Permission.objects.exclude(pk__in=grantable(request.user).values("pk"))
             options["queryset"] = Group.objects.exclude(permissions__in=lacking)
@@ -120,9 +121,8 @@ class UserAdmin(DjangoUserAdmin, Page[User]):
             return badge(_("superuser"), "info")
         return badge(_("staff"), "info") if user.is_staff else badge(_("user"))
 
-    @admin.display(description=_("last log-in"), ordering="last_login")
-    def login_shown(self, user: User) -> SafeString | str:
-        return instant(user.last_login)
+    login_shown = column("last_login", instant, _("last log-in"), order=True)
+    joined_shown = column("date_joined", instant, _("since"))
 
 
 class GroupAdmin(django_auth.GroupAdmin, Page[Group]):
@@ -144,5 +144,5 @@ class GroupAdmin(django_auth.GroupAdmin, Page[Group]):
         self, db_field: Any, request: HttpRequest | None = None, **options: Any
     ) -> Any:
         if db_field.name == "permissions" and request is not None:
-            options["queryset"] = grantable(request.user)
+            options |= {"queryset": grantable(request.user), "widget": UnfoldAdminSelect2MultipleWidget()}
         return super().formfield_for_manytomany(db_field, request, **options)

@@ -114,6 +114,7 @@ class ProviderActions(Page[Provider]):
             **self.admin_site.each_context(request),
             "title": _("Models of %(provider)s") % {"provider": provider},
             "opts": self.opts,
+            "original": provider,
             "provider": provider,
             "listed": listed,
             "problems": problems,

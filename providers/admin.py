@@ -32,6 +32,7 @@ from providers.inlines import (
     Guarded,
     KeyInline,
     KeyStateInline,
+    StateCells,
 )
 from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Model, Provider
 from usage.pages import (
@@ -50,8 +51,9 @@ from usage.pages import (
 
 PRICE_FIELDS = (
     ("price_input", "price_output"),
-    ("price_cache_read", "price_cache_write_5m", "price_cache_write_1h"),
-    ("price_reasoning", "price_request"),
+    ("price_cache_read", "price_reasoning"),
+    ("price_cache_write_5m", "price_cache_write_1h"),
+    "price_request",
     "price_tiers",
     ("price_fees", "price_tier_factors"),
 )
@@ -59,6 +61,7 @@ PRICE_FIELDS = (
 
 @admin.register(Provider)
 class ProviderAdmin(ProviderActions, Switch[Provider], Picked[Provider]):
+    fields_as = FIELDS
     list_display = (
         "name",
         "state_shown",
@@ -140,8 +143,9 @@ class EndpointAdmin(EndpointActions, Guarded, Switch[Endpoint]):
             _("Timeouts"),
             {
                 "fields": (
-                    ("connect_timeout", "first_byte_timeout", "first_event_timeout"),
-                    ("idle_timeout", "total_timeout"),
+                    ("connect_timeout", "idle_timeout"),
+                    ("first_byte_timeout", "first_event_timeout"),
+                    "total_timeout",
                 ),
                 "description": _(
                     "In seconds. Where a field is empty, what it shows in grey holds; the second number is "
@@ -262,9 +266,8 @@ class ModelAdmin(Switch[Model], Picked[Model]):
         ),
         (
             _("What it can do"),
-            {"fields": ("capabilities", "allowed_formats", ("context_window", "max_output_tokens"))},
+            {"fields": ("capabilities", "allowed_formats", ("context_window", "max_output_tokens"), "note")},
         ),
-        (_("Note"), {"fields": ("note",)}),
     )
     readonly_fields = ("price_missing",)
     inlines = (DeploymentInline,)
@@ -369,7 +372,7 @@ class DeploymentAdmin(Switch[Deployment], LongPage[Deployment]):
         return price_of_row(deployment)
 
 
-class StateAdmin(Ledger[Any]):
+class StateAdmin(StateCells, Ledger[Any]):
     """What the machine knows, row by row."""
 
     fieldsets = ((None, {"fields": STATE_FIELDS}), (_("Detail"), {"fields": ("detail",)}))
@@ -377,14 +380,6 @@ class StateAdmin(Ledger[Any]):
     @admin.display(description=_("state"))
     def state_shown(self, state: Any) -> SafeString:
         return machine_state(state)
-
-    @admin.display(description=_("last used"))
-    def used_shown(self, state: Any) -> SafeString | str:
-        return instant(state.last_used_at)
-
-    @admin.display(description=_("last error"))
-    def error_shown(self, state: Any) -> SafeString | str:
-        return instant(state.last_error_at)
 
 
 @admin.register(KeyState)

@@ -8,5 +8,5 @@ from django.utils.translation import gettext_lazy as _
 
 class ProvidersConfig(AppConfig):
     name = "providers"
-    verbose_name = _("providers")
+    verbose_name = _("supply")
     default_auto_field = "django.db.models.BigAutoField"

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 from providers import secrets
 from providers.checks import CAPABILITIES, PRICES, QUIRKS, check_secret
 from providers.models import Endpoint, Format, Key
-from usage.forms import Ids, Lines, Pairs, Ticks
+from usage.forms import Ids, Lines, Pairs, Ticks, note
 
 if TYPE_CHECKING:
     _EndpointForm = forms.ModelForm[Endpoint]
@@ -104,17 +104,38 @@ def _pairs(placeholder: str) -> Callable[..., forms.Field]:
     return lambda **options: Pairs(placeholder=placeholder, **options)
 
 
+def _with_help(make: Callable[..., forms.Field], text: Any) -> Callable[..., forms.Field]:
+    """`make` with a help text for people, where the column's own speaks to programs."""
+    return lambda **options: make(**{**options, "help_text": text})
+
+
 FIELDS: Mapping[str, Callable[..., forms.Field]] = {
     "formats": _ticks(dict(Format.choices)),
     "allowed_formats": _ticks(dict(Format.choices)),
     "capabilities": _ticks({name: CAPABILITY_NAMES[name] for name in CAPABILITIES}),
     "quirks": _ticks({name: name for name in QUIRKS}),
-    "headers": _pairs("x-team: blue"),
-    "aliases": lambda **options: Lines(placeholder="fast-latest", **options),
+    "headers": _with_help(
+        _pairs("x-team: blue"), _("Sent with every request, one on a line. They win over the client's own.")
+    ),
+    "aliases": _with_help(
+        lambda **options: Lines(placeholder="fast-latest", **options),
+        _("Further names by which clients may ask for it, one on a line."),
+    ),
     "allowed_models": lambda **options: Ids(model="providers.Model", **options),
-    "price_tiers": Tiers,
-    "price_fees": _pairs("web_search: 0.01"),
-    "price_tier_factors": _pairs("flex: 0.5"),
+    "note": note,
+    "price_tiers": _with_help(
+        Tiers,
+        _(
+            "By size of the whole input, cache included. A tier prices the whole request, and what it leaves "
+            "empty is taken from above; beyond the last tier, the last holds. Save to get more rows."
+        ),
+    ),
+    "price_fees": _with_help(
+        _pairs("web_search: 0.01"), _("Dollars for each use of a server tool, one on a line.")
+    ),
+    "price_tier_factors": _with_help(
+        _pairs("flex: 0.5"), _("Factor on token prices by the service tier that answered, one on a line.")
+    ),
 }
 """How the JSON columns of the supply side are filled in."""
 
@@ -140,7 +161,7 @@ class KeyForm(_KeyForm):
     """A key whose secret is only ever written: an empty field keeps the one there is."""
 
     secret = forms.CharField(
-        label=_("secret"),
+        label=_("Secret"),
         required=False,
         strip=True,
         max_length=4000,

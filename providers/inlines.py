@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from providers.cells import machine_state, state_of
 from providers.forms import FIELDS, EndpointForm, KeyForm, KeyFormSet
 from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Provider
-from usage.pages import Humane, ReadOnlyInline, StackedInline, TabularInline
+from usage.pages import Humane, ReadOnlyInline, StackedInline, TabularInline, column, instant
 
 TIMEOUTS = {
     "connect_timeout": ("RELAY_CONNECT_TIMEOUT",),
@@ -119,22 +119,32 @@ class DeploymentInline(Humane[Deployment], TabularInline[Deployment, Any]):
         return [each for each in self.fields if each != own]
 
 
+class StateCells:
+    """What the machine knows, ready to be shown."""
+
+    disabled_shown = column("disabled_at", instant, _("disabled by machine"))
+    cooling_shown = column("cooling_until", instant, _("cooling until"))
+    used_shown = column("last_used_at", instant, _("last used"))
+    updated_shown = column("updated_at", instant, _("updated"))
+    error_shown = column("last_error_at", instant, _("last error"))
+
+
 STATE_FIELDS = (
     ("breaker", "learned_limit"),
     ("verdict", "reason"),
-    ("disabled_at", "cooling_until"),
-    ("last_used_at", "updated_at"),
-    ("last_error_at", "last_error"),
+    ("disabled_shown", "cooling_shown"),
+    ("used_shown", "updated_shown"),
+    ("error_shown", "last_error"),
 )
 
 
-class KeyStateInline(ReadOnlyInline[KeyState], StackedInline[KeyState, Key]):
+class KeyStateInline(StateCells, ReadOnlyInline[KeyState], StackedInline[KeyState, Key]):
     model = KeyState
     fields = STATE_FIELDS
     verbose_name = verbose_name_plural = _("machine state")
 
 
-class EndpointStateInline(ReadOnlyInline[EndpointState], StackedInline[EndpointState, Endpoint]):
+class EndpointStateInline(StateCells, ReadOnlyInline[EndpointState], StackedInline[EndpointState, Endpoint]):
     model = EndpointState
     fields = STATE_FIELDS
     verbose_name = verbose_name_plural = _("machine state")

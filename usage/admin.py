@@ -54,7 +54,7 @@ from usage.pages import (
 
 class AttemptInline(ReadOnlyInline[Attempt], TabularInline[Attempt, Record]):
     model = Attempt
-    fields = readonly_fields = (
+    fields = (
         "number", "target_shown", "upstream_model", "verdict", "reason", "status_code", "first_token_shown",
         "total_shown", "tokens_shown", "own_cost_shown", "error_text",
     )  # fmt: skip
@@ -76,7 +76,7 @@ class AttemptInline(ReadOnlyInline[Attempt], TabularInline[Attempt, Record]):
 
 class RecordAdmin(Ledger[Record]):
     list_display = (
-        "started_shown", "consumer_name", "model_shown", "target_shown", "formats_shown", "outcome_shown",
+        "started_shown", "consumer_shown", "model_shown", "target_shown", "formats_shown", "outcome_shown",
         "tokens_shown", "cost_shown", "first_token_shown", "total_shown", "attempt_count",
     )  # fmt: skip
     list_filter = (
@@ -126,7 +126,7 @@ class RecordAdmin(Ledger[Record]):
                     ("input_shown", "output_shown"),
                     ("cached_shown", "written_shown", "written_1h_shown"),
                     ("reasoning_shown", "usage_source"),
-                    ("tool_uses", "service_tier"),
+                    ("tools_shown", "service_tier"),
                 )
             },
         ),
@@ -141,8 +141,17 @@ class RecordAdmin(Ledger[Record]):
                 )
             },
         ),
-        (_("What went wrong"), {"fields": (("error_code", "flags_shown"), "error_text")}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Record | None = None) -> Any:
+        if obj is None or not (obj.error_code or obj.error_text or any(getattr(obj, name) for name in FLAGS)):
+            return self.fieldsets
+        first, *others = self.fieldsets
+        return (
+            first,
+            (_("What went wrong"), {"fields": (("error_code", "flags_shown"), "error_text")}),
+            *others,
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
         return super().get_queryset(request).defer("explanation")
@@ -158,6 +167,7 @@ class RecordAdmin(Ledger[Record]):
         return rows, False
 
     started_shown = column("started_at", instant, _("time"))
+    consumer_shown = column("consumer_name", lambda name: name or "–", _("consumer"))
     first_byte_shown = column("first_byte_ms", milliseconds, _("first byte"))
     first_token_shown = column("first_token_ms", milliseconds, _("first token"))
     total_shown = column("total_ms", milliseconds, _("in all"))
@@ -202,6 +212,10 @@ class RecordAdmin(Ledger[Record]):
     @admin.display(description=_("cost"))
     def cost_shown(self, record: Record) -> SafeString | str:
         return cost(record)
+
+    @admin.display(description=_("server tool uses"))
+    def tools_shown(self, record: Record) -> str:
+        return ", ".join(f"{name} {count}" for name, count in (record.tool_uses or {}).items()) or "–"
 
     @admin.display(description=_("own overhead"))
     def overhead_shown(self, record: Record) -> str:

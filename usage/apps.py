@@ -8,5 +8,5 @@ from django.utils.translation import gettext_lazy as _
 
 class UsageConfig(AppConfig):
     name = "usage"
-    verbose_name = _("usage")
+    verbose_name = _("ledger")
     default_auto_field = "django.db.models.BigAutoField"

@@ -51,7 +51,10 @@ def tokens(row: Any) -> SafeString:
     )
     inside = ", ".join(f"{name} {whole(count)}" for name, count in parts if count)
     return format_html(
-        '<span title="{}">{} → {}</span>', inside, whole(row.input_tokens), whole(row.output_tokens)
+        '<span class="whole" title="{}">{} → {}</span>',
+        inside,
+        whole(row.input_tokens),
+        whole(row.output_tokens),
     )
 
 

@@ -45,6 +45,11 @@ class Area(UnfoldAdminTextareaWidget):
         super().__init__({"rows": rows, "placeholder": placeholder, "class": "code", "spellcheck": "false"})
 
 
+def note(**options: Any) -> forms.Field:
+    """Free text of a few lines."""
+    return forms.CharField(widget=UnfoldAdminTextareaWidget({"rows": 3}), **options)
+
+
 class Lines(forms.CharField):
     """A list of strings, one on each line; blank lines and blanks around a line do not count."""
 
@@ -97,13 +102,19 @@ class Pairs(forms.CharField):
             return True
 
 
+class TickBoxes(UnfoldAdminCheckboxSelectMultipleWidget):
+    """Boxes beside each other, as many on a line as there is room for."""
+
+    template_name = "admin/ticks.html"
+
+
 class Ticks(forms.MultipleChoiceField):
     """A list out of few known names, as boxes to tick."""
 
     def __init__(
         self, *, choices: Iterable[tuple[str, Any]] | Callable[[], Iterable[tuple[str, Any]]], **options: Any
     ) -> None:
-        super().__init__(**{"choices": choices, "widget": UnfoldAdminCheckboxSelectMultipleWidget, **options})
+        super().__init__(**{"choices": choices, "widget": TickBoxes, **options})
 
 
 class Ids(forms.Field):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import flatten, unquote
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db import models
 from django.db.models import Count, OuterRef, QuerySet, Subquery
@@ -106,7 +106,7 @@ def milliseconds(duration: int | None) -> str:
     """A duration as people say it, or a dash."""
     if duration is None:
         return "–"
-    return f"{duration} ms" if duration < 1_000 else f"{duration / 1_000:.2f} s"
+    return f"{duration}\u00a0ms" if duration < 1_000 else f"{duration / 1_000:.2f}\u00a0s"
 
 
 def instant(moment: datetime | None) -> SafeString | str:
@@ -183,6 +183,7 @@ class Humane(BaseModelAdmin[M]):
 class Page(Humane[M], ModelAdmin[M]):
     """A table that people may change."""
 
+    empty_value_display = "–"
     show_facets = admin.ShowFacets.NEVER  # a facet is a count
     list_per_page = 50
     list_filter_submit = True
@@ -236,9 +237,13 @@ class Ledger(Page[M]):
 class ReadOnlyInline(BaseModelAdmin[M]):
     """An inline that only shows."""
 
+    empty_value_display = "–"
     extra = 0
     can_delete = False
     show_change_link = True
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return flatten(self.fields or ())
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

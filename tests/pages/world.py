@@ -30,6 +30,7 @@ from usage.models import (
     Rollup,
     StoredResponse,
 )
+from usage.pages import Ledger
 
 PASSWORD = "correct horse battery"
 CANARY = "sk-canary-7Vq1ZkP0wXyT3uRb9mLs-never-shown"
@@ -148,6 +149,11 @@ def everything(user: User) -> str:
 def shown() -> list[type[DjangoModel]]:
     """The models that have pages."""
     return list(admin.site._registry)
+
+
+def read_only(model: type[DjangoModel], page: str) -> bool:
+    """Whether `page` of a table that machines write is refused."""
+    return page in {"add", "delete"} and isinstance(admin.site._registry[model], Ledger)
 
 
 def address(model: type[DjangoModel], page: str, *args: Any) -> str:

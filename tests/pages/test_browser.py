@@ -1,0 +1,154 @@
+"""What people see, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.pages import world
+from tests.pages.browser import FOLDER, NARROW, WIDE, launch, visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # Playwright leaves a running event loop in this thread, which Django takes for an asynchronous caller.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        chromium = launch(playwright)
+        yield chromium
+        chromium.close()
+
+
+def opened() -> list[tuple[str, str]]:
+    """The pages that open, and a name for the picture of each."""
+    return [
+        (url, f"{model._meta.app_label}-{model._meta.model_name}-{page}")
+        for url, page, model in world.addresses()
+        if not world.read_only(model, page)
+    ]
+
+
+def test_every_page_opens_without_a_complaint_and_stays_on_this_host(
+    browser: Browser, live_server: Any
+) -> None:
+    root = world.superuser()
+    world.everything(root)
+    with visit(browser, live_server.url, root) as seen:
+        for url, name in opened():
+            seen.open(url)
+            seen.shoot(f"wide-light-{name}")
+        assert seen.complaints == []
+
+
+def test_an_operator_sets_up_a_provider_a_model_and_an_api_key(browser: Browser, live_server: Any) -> None:
+    world.superuser()
+    with visit(browser, live_server.url) as seen:
+        page = seen.page
+        seen.open("/admin/")
+        seen.shoot("journey-01-login")
+        page.fill("[name=username]", "root")
+        page.fill("[name=password]", world.PASSWORD)
+        page.click("button[type=submit]")
+        page.get_by_text("What to do next").wait_for()
+        seen.shoot("journey-02-empty-start")
+
+        page.click("text=Add a provider with an endpoint and a key")
+        page.fill("[name=name]", "acme")
+        page.get_by_role("link", name="Endpoints").last.click()
+        page.select_option("[name=endpoints-0-format]", "openai_chat")
+        page.fill("[name=endpoints-0-base_url]", "https://api.example.com/v1")
+        seen.shoot("journey-03-provider-endpoints")
+        page.get_by_role("link", name="Keys").last.click()
+        page.fill("[name=keys-0-name]", "first")
+        page.fill("[name=keys-0-secret]", world.CANARY)
+        seen.shoot("journey-04-provider-keys")
+        page.click("[name=_save]")
+        page.get_by_text("was added successfully").wait_for()
+        seen.shoot("journey-05-providers")
+
+        seen.open("/admin/providers/model/add/")
+        page.fill("[name=name]", "fast")
+        assert page.locator("[data-price-missing]").is_visible()
+        page.fill("[name=price_input]", "0.25")
+        page.fill("[name=price_output]", "1.5")
+        assert page.locator("[data-price-missing]").is_hidden()
+        page.get_by_role("link", name="Deployments").last.click()
+        page.click("text=Add another deployment")
+        page.locator("[name=deployments-0-provider] + .select2").click()
+        page.locator(".select2-results__option", has_text="acme").click()
+        page.fill("[name=deployments-0-upstream_name]", "acme-fast-1")
+        seen.shoot("journey-06-model-deployments")
+        page.click("[name=_save]")
+        page.get_by_text("was added successfully").wait_for()
+        seen.shoot("journey-07-models")
+
+        seen.open("/admin/consumers/consumer/add/")
+        page.fill("[name=name]", "alice")
+        page.click("[name=_continue]")
+        page.get_by_text("was added successfully").wait_for()
+        page.get_by_role("link", name="API keys").last.click()
+        seen.shoot("journey-08-consumer-api-keys")
+        page.click("text=Add an API key")
+        page.fill("[name=name]", "laptop")
+        page.locator("[name=allowed_models] + .select2").click()
+        page.locator(".select2-results__option", has_text="fast").click()
+        seen.shoot("journey-09-api-key-add")
+        page.click("[name=_save]")
+        secret = page.locator("#secret").inner_text()
+        assert secret.startswith("sk-aether-")
+        assert secret in page.locator("#snippet-1").inner_text()
+        seen.shoot("journey-10-api-key-issued")
+        page.click("text=Open this API key")
+        page.wait_for_url("**/change/**")
+        seen.shoot("journey-11-api-key")
+        assert secret not in page.content()
+
+        seen.open("/admin/")
+        seen.shoot("journey-12-start")
+        assert seen.complaints == []
+        for url in (
+            "providers/key/",
+            "providers/key/1/change/",
+            "providers/key/1/history/",
+            "providers/provider/1/change/",
+        ):
+            seen.open(f"/admin/{url}")
+            assert world.CANARY not in page.content()
+
+
+def test_the_pages_fit_a_phone_in_the_dark(browser: Browser, live_server: Any) -> None:
+    root = world.superuser()
+    world.everything(root)
+    apps = ("admin-", "providers-", "consumers-", "usage-record", "usage-attempt-")
+    with visit(browser, live_server.url, root, size=NARROW, dark=True) as seen:
+        for url, name in opened():
+            if not name.startswith(apps) or name.endswith(("delete", "history")):
+                continue
+            seen.open(url)
+            seen.shoot(f"phone-dark-{name}")
+            width = seen.page.evaluate("document.documentElement.scrollWidth")
+            assert width <= NARROW[0], f"{url} is {width} pixels wide"
+        assert seen.complaints == []
+
+
+if FOLDER:
+
+    @pytest.mark.parametrize(
+        ("size", "dark"), [(WIDE, True), (NARROW, False)], ids=["wide-dark", "phone-light"]
+    )
+    def test_pictures_of_the_other_looks(
+        browser: Browser, live_server: Any, size: tuple[int, int], dark: bool, request: pytest.FixtureRequest
+    ) -> None:
+        root = world.superuser()
+        world.everything(root)
+        with visit(browser, live_server.url, root, size=size, dark=dark) as seen:
+            for url, name in opened():
+                if name.endswith(("change", "changelist", "index")):
+                    seen.open(url)
+                    seen.shoot(f"{request.node.callspec.id}-{name}")
