@@ -337,7 +337,7 @@ class TestRefusals:
             (E + "    timeouts: {idle: soon}", 6, "idle: give a number of seconds"),
             (E + "    quirks: [odd]", 6, "quirks: "),
             (P + "  models:\n  - model: gone\n    upstream_name: x", 4, "model: there is no model “gone”"),
-            ("models: [{name: m}]\n" + P + "  models: [{model: m, upstream_name: 'a b'}]", 4, "upstream_name: "),
+            ("models: [{name: m}]\n" + P + "  models: [{model: m, upstream_name: a b}]", 4, "upstream_name: "),
             (K + "    weight: 0", 6, "weight: "),
             (K + "    endpoints: [x]", 6, "endpoints: "),
             (K + "    allowed_models: [gone]", 6, "there is no “gone”"),
