@@ -17,7 +17,7 @@ from relay.scrub import scrub
 from wire import FORMATS
 from wire.format import Passed
 from wire.sse import frames
-from wire.types import BadFrame, Fault, FrameTooLarge
+from wire.types import BadFrame, Fault, FrameTooLarge, InbandError
 
 GEMINI_HOLD = 0.2
 """Seconds that Gemini's last frame is held for usage that may follow."""
@@ -224,8 +224,8 @@ class Stream:
 
     def _broken(self, failure: UpstreamFailure) -> bytes:
         """Settles a stream that upstream broke after the first meaningful frame; the bytes that tell it."""
-        error, winner = failure.error, self._winner
-        reason = failure.reason or reason_of(failure.status, error.type if error else "", failure.text)
+        winner = self._winner
+        reason = failure.reason or reason_of(failure.error or InbandError(failure.status, "", failure.text))
         verdict = judge(reason)
         secret, base = (winner.target.secret, winner.target.base_url) if winner else ("", "")
         text = scrub(failure.text, secret, base_url=base)
@@ -243,8 +243,13 @@ class Stream:
         return self._told(fault)
 
     def _told(self, fault: Fault) -> bytes:
+        winner = self._winner
         return self._wire.fault_event(
-            fault, str(self.ctx.request_id), array=self._job.brief.array, opened=self._opened_array
+            fault,
+            str(self.ctx.request_id),
+            array=self._job.brief.array,
+            opened=self._opened_array,
+            sequence=winner.watch.data_frames if winner else 0,
         )
 
     def _settle(self, outcome: str, *, code: str = "", fault: Fault | None = None) -> None:

@@ -208,6 +208,8 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
 
 async def _refuse_status(wire: str, opened: Opened) -> None:
     """Reads an error answer and raises what it means."""
+    if opened.status < 400:
+        raise UpstreamFailure("redirect", phase="headers", status=opened.status, text="a redirect")
     try:
         body = await opened.read_all(ERROR_BYTES)
     except UpstreamFailure:
@@ -316,10 +318,7 @@ async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot:
 
 def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure) -> Failed:
     """Notes why an attempt failed, in the log and the journal."""
-    error = failure.error
-    reason = failure.reason or reason_of(
-        failure.status, error.type if error else "", error.text if error else ""
-    )
+    reason = failure.reason or reason_of(failure.error or InbandError(failure.status, "", failure.text))
     verdict = judge(reason)
     log.verdict, log.reason, log.phase = verdict.name, reason, failure.phase
     log.status_code = failure.status or log.status_code

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wire.types import Fault
+from wire.types import Fault, InbandError
 
 GATEWAY, SERVER_TIMEOUT, THROTTLED, OVERLOADED, AUTH, MONEY, CALLER, UNSUPPORTED, CLOSED = (
     "gateway", "timeout", "throttled", "overloaded", "auth", "money", "caller", "unsupported", "closed",
@@ -60,6 +60,7 @@ VERDICTS: dict[str, Verdict] = {
     "encoding": Verdict("stop", CLOSED, "upstream_error", 502, stop=True),
     # upstream said what is wrong
     "key_refused": _next(AUTH, "upstream_error", 502, answered=False),
+    "not_permitted": _next(AUTH, "upstream_error", 502, answered=False),
     "out_of_money": _next(MONEY, "upstream_error", 502, answered=False),
     "throttled": _next(THROTTLED, "rate_limited", 429, answered=False),
     "overloaded": _next(OVERLOADED, "overloaded", 503, again=True),
@@ -71,60 +72,94 @@ VERDICTS: dict[str, Verdict] = {
     "server_error": _next(GATEWAY, "upstream_error", 502, again=True),
 }
 
+_ADDRESS = re.compile(r"https?://\S+")
 _KEY_REFUSED = re.compile(
     r"(invalid|incorrect|expired|revoked|disabled|missing)[ _-]*(x-)?api[ _-]?key|"
-    r"api[ _-]?key[ _-]*(not valid|is invalid|invalid|expired|not found)|"
-    r"authentication_error|invalid_authentication|unauthenticated",
+    r"api[ _-]?key[ _-]*(not valid|is invalid|invalid|expired|not found)|reported as leaked|"
+    r"authentication_error|invalid_authentication|unauthenticated|account_deactivated|"
+    r"(organization|account|project|workspace|consumer)\b[^.]{0,100}\b"
+    r"(disabled|deactivated|suspended|terminated|denied access)",
     re.I,
 )
-_MONEY_SURE = re.compile(
-    r"insufficient[ _-]*(quota|credit|balance|fund)|credit balance|exceeded your (current|monthly) quota|"
-    r"billing_(error|hard_limit|not_active)|billing (hard )?limit|payment[ _]required|"
-    r"out of credits|no credits",
+_MONEY = re.compile(
+    r"insufficient[ _-]*(user[ _-]*)?(quota|credit|balance|fund)|credit balance|quota is not enough|"
+    r"exceeded[ _](your[ _])?(current|monthly)[ _]quota|billing_(error|hard_limit|not_active)|"
+    r"billing (hard )?limit|billing is not|enable billing|payment[ _]required|past invoices|arrearage|"
+    r"overdue[ _-]payment|in good standing|(out of|no|any|more|available) credits|"
+    r"reached your [\w ]{0,20}usage limit|spend(ing)? limit|余额不足|额度不足|欠费|充值",
     re.I,
 )
-_MONEY_WORDS = re.compile(r"\bcredits?\b|\bquota\b|\bbilling\b|\bspend(ing)? limit\b", re.I)
+_MONEY_ASIDE = re.compile(r"\b(credits?|quota|billing)\b", re.I)
+"""Words that mean an empty account only where nothing says that waiting helps."""
+_RATE = re.compile(
+    r"per[ _-]?(min|second|hour|day)|\b[RT]P[MD]\b|rate[ _-]?limit|(retry|try again) (in|after)|check quota",
+    re.I,
+)
+_OVERLOADED = re.compile(r"overloaded|capacity_exceeded", re.I)
 _NO_MODEL = re.compile(
-    r"model_not_found|unsupported_model|(unknown|unsupported|invalid|no such) model|not_found_error|"
+    r"model_not_found|unsupported_model|invalid_model|not_found_error|not a valid model|"
+    r"(unknown|unsupported|invalid|no such) model|"
     r"model[^.]{0,120}(not (found|exist|support|available)|does ?n[o']t exist|unknown|no access)",
     re.I,
 )
+_ELSEWHERE = re.compile(
+    r"user location is not supported|unsupported_country|(country|region|territory)[^.]{0,40}not supported",
+    re.I,
+)
+"""Where our side of the line stands, not what the caller asked for."""
+_NOT_PERMITTED = re.compile(r"permission|\bmodel\b|does not have access", re.I)
+_MODERATED = re.compile(r"moderation|\bflagged\b|content[ _](policy|filter)", re.I)
 
 
-def reason_of(status: int, kind: str = "", text: str = "") -> str:
-    """The reason (a key of `VERDICTS`) why upstream answered with `status` and an error of type `kind`.
+def reason_of(error: InbandError) -> str:
+    """The reason (a key of `VERDICTS`) for an error that upstream answered with, be it with its own status or
+    inside a 200.
 
-    A status inside a 200 counts as the real one: the caller hands in what the error event means. Words decide
-    before numbers: vendors put empty accounts into 400 and 429, and dead keys into 400 and 403.
+    Words decide before numbers: vendors put empty accounts into 400, 403, 412 and 429, dead keys into 400 and
+    403, and advertise their billing pages in a plain rate limit, so addresses are left out of the reading.
     """
-    words = f"{kind} {text}"
-    if 300 <= status < 400:
-        return "redirect"
-    if status == 402 or (status in (400, 403, 429) and _MONEY_SURE.search(words)):
-        return "out_of_money"
-    if status == 401 or (400 <= status < 500 and status != 429 and _KEY_REFUSED.search(words)):
-        return "key_refused"
+    status, text = error.status, _ADDRESS.sub("", error.text)
+    words = f"{error.type} {error.code} {text}"
     if status == 429:
-        return (
-            "out_of_money"
-            if _MONEY_WORDS.search(words) and "per minute" not in words.lower()
-            else "throttled"
-        )
-    if status == 529 or kind == "overloaded_error":
+        return _throttled(words, text)
+    if _OVERLOADED.search(words) and (status >= 500 or status == 498):
         return "overloaded"
-    if status == 403:
+    if 400 <= status < 500:
+        return _refused(status, words, text)
+    return _BY_STATUS.get(status, "server_error")
+
+
+_BY_STATUS = {
+    402: "out_of_money", 404: "unsupported", 405: "unsupported", 408: "timeout_status", 424: "server_error",
+    425: "overloaded", 498: "overloaded", 499: "server_error", 501: "unsupported", 503: "unavailable",
+    504: "timeout_status", 522: "timeout_status", 524: "timeout_status", 529: "overloaded",
+}  # fmt: skip
+
+
+def _throttled(words: str, text: str) -> str:
+    if _OVERLOADED.search(words):
+        return "overloaded"
+    if _RATE.search(text):
+        return "throttled"
+    return "out_of_money" if _MONEY.search(words) or _MONEY_ASIDE.search(words) else "throttled"
+
+
+def _refused(status: int, words: str, text: str) -> str:
+    """A 4xx other than 429."""
+    limited = status == 413 and _RATE.search(text)
+    if status == 402 or (_MONEY.search(words) and not limited):
+        return "out_of_money"
+    if status == 401 or _KEY_REFUSED.search(words):
         return "key_refused"
-    if status in (404, 405, 501):
-        return "unsupported"
-    if status in (408, 504):
-        return "timeout_status"
-    if status == 503:
-        return "unavailable"
-    if status >= 500:
-        return "server_error"
+    if _ELSEWHERE.search(words):
+        return "not_permitted"
+    if status == 403:
+        if _MODERATED.search(text):
+            return "caller"
+        return "not_permitted" if _NOT_PERMITTED.search(text) else "key_refused"
     if status == 400 and _NO_MODEL.search(words):
         return "unsupported_request"
-    return "caller"
+    return _BY_STATUS.get(status, "caller")
 
 
 def judge(reason: str) -> Verdict:

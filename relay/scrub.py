@@ -9,13 +9,13 @@ CAP = 2048
 GONE = "[removed]"
 
 _SECRETS = re.compile(
-    r"\b(?:sk|pk|rk|xai|gsk|key|AIza)[-_][A-Za-z0-9_\-*.…]{6,}|\bAIza[A-Za-z0-9_\-]{20,}|"
+    r"\b(?:sk|pk|rk|ak|xai|gsk|key|AIza)[-_][A-Za-z0-9_\-*.…]{6,}|\bAIza[A-Za-z0-9_\-]{20,}|"
     r"\bBearer\s+[A-Za-z0-9._~+/=\-]{8,}|\b[A-Za-z0-9_\-]{40,}\b",
     re.I,
 )
 _PLACES = re.compile(
     r"https?://[^\s\"'<>\\)]+|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b|\[[0-9a-f:.]{2,45}\](?::\d+)?|"
-    r"\b(?:[a-z0-9-]+\.)+(?:internal|local|lan|svc|corp|intra)\b(?::\d+)?|\b(?:org|proj|acct|user)-[A-Za-z0-9]{6,}",
+    r"\b(?:[a-z0-9-]+\.)+(?:internal|local|lan|svc|corp|intra)\b(?::\d+)?|\b(?:org|proj|acct|user|team)[-_][A-Za-z0-9]{6,}",
     re.I,
 )
 _MONEY = re.compile(

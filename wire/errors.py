@@ -134,7 +134,8 @@ def _read(event: Mapping[str, Any], known: int) -> InbandError:
         or _detail(inner.get("detail") or event.get("detail") or event.get("errors"))
     )
     kind = as_text(inner.get("type")) or as_text(inner.get("status")) or next(iter(names), "")
-    return InbandError(known or _meaning(names, numbers), kind[:200], text[:MAX_TEXT])
+    code = as_text(inner.get("code")) or as_text(outer.get("code"))
+    return InbandError(known or _meaning(names, numbers), kind[:200], text[:MAX_TEXT], code[:200])
 
 
 def _meaning(names: list[str], numbers: list[int]) -> int:

@@ -108,12 +108,13 @@ FAULT_CODES: tuple[str, ...] = (
 @dataclass(frozen=True, slots=True)
 class InbandError:
     """An error that upstream put inside an answer or an error body. `status` is its real meaning as an HTTP
-    status (529 for overloaded_error, 429 for rate limits, else 500 where it cannot be told); `type` and
-    `text` are the vendor's words, not yet scrubbed."""
+    status (529 for overloaded_error, 429 for rate limits, else 500 where it cannot be told); `type`, `text`
+    and `code`, where it is a word beside the type, are the vendor's own, not yet scrubbed."""
 
     status: int
     type: str
     text: str
+    code: str = field(default="", compare=False)
 
 
 class BadRequest(ValueError):
