@@ -40,6 +40,7 @@ POLL = 1.0
 PATROL = 0.25
 CHECKPOINT = 1.0
 SYNC = 0.1
+USED = 10.0
 FAREWELL = 5.0
 """Seconds that interrupted requests have to tell their clients."""
 PLANS = 10_000
@@ -90,6 +91,7 @@ class Engine:
             asyncio.create_task(self._every(POLL, self._follow)),
             asyncio.create_task(self._every(PATROL, self._patrol)),
             asyncio.create_task(self._every(SYNC, self._sync)),
+            asyncio.create_task(self._every(USED, self._tell_used)),
         ]
         self.ready = True
         _install(self)
@@ -265,6 +267,9 @@ class Engine:
             elif ctx.chunk_count != ctx.checkpoint_mark and now - ctx.checkpointed >= CHECKPOINT:
                 ctx.checkpointed, ctx.checkpoint_mark = now, ctx.chunk_count
                 self.ledger.checkpoint(ctx)
+
+    async def _tell_used(self) -> None:
+        self.ledger.tell_used()
 
     async def _sync(self) -> None:
         await self.ledger.sync()

@@ -36,6 +36,7 @@ class Ledger:
         self._worker = worker
         self._journal: Journal | None = None
         self._sync_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-journal")
+        self._used: dict[tuple[str, int], int] = {}
         self.ratios = Ratios()
         self.bodies = BodyQueue(knobs.data_dir / "bodies", queue_bytes=knobs.body_queue_bytes)
 
@@ -60,6 +61,7 @@ class Ledger:
         """Brings everything to the disk and gives the journal's lock back."""
         await asyncio.get_running_loop().run_in_executor(self._sync_thread, self.bodies.close)
         self._sync_thread.shutdown(wait=True)
+        self.tell_used()
         self.journal.close()
         self._journal = None
 
@@ -79,6 +81,7 @@ class Ledger:
     def attempt(self, ctx: StreamContext, log: AttemptLog) -> None:
         """Notes that an attempt begins; before the first, that the request did."""
         target = log.target
+        self._used["key", target.key_id] = self._used["endpoint", target.endpoint_id] = log.started_at
         line = {
             "request_id": str(ctx.request_id),
             **_target_columns(log),
@@ -93,8 +96,22 @@ class Ledger:
             self.journal.write_many([("start", asked), ("attempt", line)])
 
     def attempt_end(self, ctx: StreamContext, log: AttemptLog) -> None:
-        """Notes that an attempt failed."""
-        self.journal.write("attempt_end", {"request_id": str(ctx.request_id), **_learned(log)})
+        """Notes that an attempt failed, and where."""
+        lines = [("attempt_end", {"request_id": str(ctx.request_id), **_learned(log)})]
+        if log.verdict != "pass_on":
+            at = log.started_at + log.total_ms
+            columns = {"last_error": f"{log.reason}: {log.error_text}"[:300], "last_error_at": at}
+            lines += [_state("key", log.target.key_id, at, columns)]
+            lines += [_state("endpoint", log.target.endpoint_id, at, columns)]
+        self.journal.write_many(lines)
+
+    def tell_used(self) -> None:
+        """Notes when each key and endpoint was last used, since the last call."""
+        used, self._used = self._used, {}
+        if used:
+            self.journal.write_many(
+                [_state(table, number, at, {"last_used_at": at}) for (table, number), at in used.items()]
+            )
 
     def checkpoint(self, ctx: StreamContext) -> None:
         """Notes how far a stream has come, for the case that this process dies."""
@@ -205,6 +222,11 @@ class Ledger:
             "explanation": ctx.explanation,
             "config_revision": ctx.revision,
         }
+
+
+def _state(table: str, number: int, at: int, columns: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A `state` line: what changed in a row that the machine keeps, and when."""
+    return "state", {"table": table, "id": number, "at": at, "columns": columns}
 
 
 def _offset(ctx: StreamContext, milliseconds: int | None) -> int | None:
