@@ -277,13 +277,10 @@ def _has_content(candidate: Mapping[str, Any]) -> bool:
 
 
 def _args_size(candidates: Iterable[Mapping[str, Any]]) -> int:
-    """Bytes of function calls' arguments, which are objects on this wire."""
-    return sum(
-        len(dumps(args))
-        for candidate in candidates
-        for part in _parts(candidate)
-        if (args := as_object(part.get("functionCall")).get("args"))
-    )
+    """Bytes of function calls' arguments, which are objects on this wire, less what the meter finds."""
+    calls = (as_object(part.get("functionCall")) for each in candidates for part in _parts(each))
+    written = (dumps(call["args"]) for call in calls if call.get("args"))
+    return sum(len(args) - _METER.measure(args) for args in written)
 
 
 def _error_object(fault: Fault) -> dict[str, Any]:
