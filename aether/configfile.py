@@ -62,6 +62,9 @@ FIELD_OF = (
 )
 """Column -> field of the file, where they differ."""
 
+LISTED: Mapping[str, type[Table]] = {"allowed_models": Model, "allowed_providers": Provider}
+"""Columns that are lists of ids, and of what."""
+
 K = TypeVar("K")
 R = TypeVar("R", bound=Table)
 
@@ -176,7 +179,7 @@ class _Import:
             changed = digests[name] not in ("", key.secret_digest)
             if changed:
                 key.set_secret(secret)
-            desired = {"name": name} | columns(row, Key, KEY) | self.allowed(key, row, allowed_models=Model)
+            desired = {"name": name} | columns(row, Key, KEY) | self.allowed(key, row, "allowed_models")
             self.settle(key, row, desired, secret=changed)
         self.retire(rows, provider.keys.exclude(name__in=wanted))
 
@@ -216,7 +219,7 @@ class _Import:
         self.problems.stop()  # an API key's secret is unique in the whole file, not in its list alone
         for name, row in wanted.items():
             consumer = known.get(name) or Consumer(name=name)
-            allowed = self.allowed(consumer, row, allowed_models=Model, allowed_providers=Provider)
+            allowed = self.allowed(consumer, row, *LISTED)
             if self.settle(consumer, row, columns(row, Consumer, CONSUMER) | allowed):
                 self.api_keys(consumer, row.get("api_keys"))
         self.retire(rows, Consumer.objects.exclude(name__in=wanted))
@@ -238,7 +241,7 @@ class _Import:
             changed = bool(fresh) or digests[name] not in ("", api_key.digest)
             if changed:
                 api_key.set_secret(fresh or secret)
-            allowed = self.allowed(api_key, row, allowed_models=Model, allowed_providers=Provider)
+            allowed = self.allowed(api_key, row, *LISTED)
             desired = {"name": name} | columns(row, ApiKey, API_KEY) | allowed
             self.settle(api_key, row, desired, secret=changed)
         self.retire(rows, consumer.api_keys.exclude(name__in=wanted))
@@ -255,7 +258,7 @@ class _Import:
         for column, value in desired.items():
             before = getattr(instance, column)
             if before != value:
-                fields[column] = (None if created else before, value)
+                fields[column] = (None if created else self.named(column, before), self.named(column, value))
                 setattr(instance, column, value)
         if secret:
             fields["secret"] = (None if created else DOTS, DOTS)
@@ -286,10 +289,11 @@ class _Import:
             Difference("switch off", kind(each), label(each), {"is_active": (True, False)}) for each in live
         ]
 
-    def allowed(self, instance: Table, row: Row, **lists: type[Table]) -> dict[str, list[int]]:
+    def allowed(self, instance: Table, row: Row, *lists: str) -> dict[str, list[int]]:
         """Allow-lists by name as lists of ids. One that means the same as the row's own is the row's own."""
         found: dict[str, list[int]] = {}
-        for column, type_ in lists.items():
+        for column in lists:
+            type_ = LISTED[column]
             if type_ not in self.ids:
                 self.ids[type_] = dict(type_._default_manager.values_list("name", "pk"))
             known = self.ids[type_]
@@ -303,6 +307,14 @@ class _Import:
             same = {each if each in present else NOBODY for each in ids(before) or ()} == set(wanted)
             found[column] = before if same and bool(before) == bool(wanted) else wanted
         return found
+
+    def named(self, column: str, value: Any) -> Any:
+        """An allow-list of ids by name; any other value as it is."""
+        type_ = LISTED.get(column)
+        if type_ is None:
+            return value
+        names = {pk: name for name, pk in self.ids[type_].items()}
+        return [names.get(each, DELETED) for each in value]
 
     def secrets(self, wanted: Mapping[str, Row], check: Callable[[str], None]) -> dict[str, str]:
         """The secrets that the rows give, empty where one gives none; a row that is refused is not among
