@@ -34,9 +34,9 @@ class CreatePartitionedModel(migrations.CreateModel):
 def create_partitioned(schema_editor: BaseDatabaseSchemaEditor, model: type[models.Model]) -> None:
     """Creates the table of `model`, its default partition and, deferred, its indexes."""
     quote = schema_editor.quote_name
-    table, key = model._meta.db_table, model._meta.pk
+    table, key = model._meta.db_table, quote(str(model._meta.pk.column))
     sql, params = schema_editor.table_sql(model)
-    schema_editor.execute(f"{sql} PARTITION BY RANGE ({quote(key.column)})", params or None)
+    schema_editor.execute(f"{sql} PARTITION BY RANGE ({key})", params or None)
     schema_editor.execute(f"CREATE TABLE {quote(table + '_default')} PARTITION OF {quote(table)} DEFAULT")
     schema_editor.deferred_sql.extend(schema_editor._model_indexes_sql(model))  # type: ignore[attr-defined]
 
