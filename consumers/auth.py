@@ -180,7 +180,8 @@ def _caller(row: dict[str, Any]) -> Caller:
         for name in ("models", "providers", "formats", "networks")
     }
     expires = row["expires_at"]
-    instant = (expires or datetime.fromisoformat(_NEVER)).timestamp()  # for a key that never expires too: equal time
+    # Computed for a key that never expires too: equal time.
+    instant = (expires or datetime.fromisoformat(_NEVER)).timestamp()
     return Caller(
         api_key_id=row["pk"],
         api_key_name=row["name"],

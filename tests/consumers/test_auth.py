@@ -406,8 +406,8 @@ class TestLoad:
         )
         found = load(digest(secret))
         assert found is not None
-        assert found.allowed_models == {2}
-        assert found.allowed_providers == {9}
+        assert found.allowed_models == frozenset({2})
+        assert found.allowed_providers == frozenset({9})
         assert found.allowed_formats == frozenset()
         assert found.networks == (ip_network("10.1.0.0/16"),)
 
