@@ -52,20 +52,32 @@ class _Step(NamedTuple):
 class Table:
     """One model's table. `columns` are in the order of its rows; a row is a list of database values."""
 
-    def __init__(self, model: type[models.Model], connection: BaseDatabaseWrapper) -> None:
+    def __init__(
+        self, model: type[models.Model], connection: BaseDatabaseWrapper, columns: Sequence[str] = ()
+    ) -> None:
+        """All columns but a serial number, or those named, in their order."""
         quote = connection.ops.quote_name
-        fields = [
-            field
+        known = {
+            field.attname: field
             for field in model._meta.concrete_fields
             if not isinstance(field, models.AutoField | models.BigAutoField)
-        ]
+        }
+        self.columns = tuple(columns) or tuple(known)
+        fields = [known[column] for column in self.columns]
         self.name = quote(model._meta.db_table)
-        self.columns = tuple(field.attname for field in fields)
         self.index = {column: place for place, column in enumerate(self.columns)}
-        self.quoted = ", ".join(quote(column) for column in self.columns)
+        self._quoted = [quote(column) for column in self.columns]
         self._steps = {field.attname: _step(place, field, connection) for place, field in enumerate(fields)}
         self._defaults: Row = [step.default for step in self._steps.values()]
         self._unknown: set[str] = set()
+        self._json = [place for place, field in enumerate(fields) if isinstance(field, models.JSONField)]
+        binary = any(isinstance(field, models.BinaryField) for field in fields)
+        self._recordset = ""
+        if connection.vendor == "postgresql" and not binary:
+            types = [field.db_parameters(connection)["type"] for field in fields]
+            self._recordset = ", ".join(
+                f"{name} {kind}" for name, kind in zip(self._quoted, types, strict=True)
+            )
 
     def row(self, values: Mapping[str, Any]) -> Row:
         """Database values of all columns; what `values` lacks is the column's default. Names that are no
@@ -106,18 +118,33 @@ class Table:
     ) -> list[Any]:
         """Inserts `rows`; with `returning`, gives that column's values of those really inserted."""
         found: list[Any] = []
-        places = f"({', '.join(['%s'] * len(self.columns))})"
         for part in in_parts(rows, MOST_PARAMETERS // len(self.columns)):
-            sql = (
-                f"INSERT INTO {self.name} ({self.quoted}) VALUES {', '.join([places] * len(part))}"
-                f" ON CONFLICT {conflict}"
-            )
+            source, parameters = self._as_json(part) if self._recordset else self._as_values(part)
+            sql = f"INSERT INTO {self.name} ({', '.join(self._quoted)}) {source} ON CONFLICT {conflict}"
             if returning:
                 sql += f" RETURNING {returning}"
-            cursor.execute(sql, [value for row in part for value in row])
+            cursor.execute(sql, parameters)
             if returning:
                 found.extend(value for (value,) in cursor.fetchall())
         return found
+
+    def _as_values(self, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+        places = f"({', '.join(['%s'] * len(self.columns))})"
+        return f"VALUES {', '.join([places] * len(rows))}", [value for row in rows for value in row]
+
+    def _as_json(self, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+        """All rows in one parameter. Fifteen thousand of them cost psycopg thirty times more."""
+        objects = []
+        for row in rows:
+            values = dict(zip(self.columns, row, strict=True))
+            for place in self._json:
+                if row[place] is not None:
+                    values[self.columns[place]] = orjson.Fragment(row[place])
+            objects.append(values)
+        source = (
+            f"SELECT {', '.join(self._quoted)} FROM json_to_recordset(%s::json) AS given({self._recordset})"
+        )
+        return source, [orjson.dumps(objects).decode()]
 
     def _tell(self, name: str) -> None:
         if name not in self._unknown and len(self._unknown) < 100:
@@ -221,6 +248,8 @@ def _instants(connection: BaseDatabaseWrapper) -> Convert:
 def _default(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> Any:
     """The database value of a column that nobody gave a value."""
     if field.has_default():
+        if isinstance(field, models.JSONField):
+            return clean_json(field.get_default())
         return field.get_db_prep_save(field.get_default(), connection)
     return "" if field.empty_strings_allowed and not field.null else None
 

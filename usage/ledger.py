@@ -31,7 +31,7 @@ from usage.models import (
     UserAgent,
 )
 from usage.months import Months
-from usage.rollup import AttemptFacts, RecordFacts, Sums, quarter_of
+from usage.rollup import AttemptFacts, RecordFacts, RollupTables, Sums, quarter_of
 from usage.states import Apply, StateChange
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class Ledger:
         self._stored = Table(StoredResponse, self.connection)
         self._letters = Table(DeadLetter, self.connection)
         self._positions = Table(JournalPosition, self.connection)
+        self._rollups = RollupTables(self.connection)
         self._months = Months(self.connection, (Record, Attempt))
         self._price_ids: dict[str, int] = {}
         self._user_agent_ids: dict[str, int] = {}
@@ -128,7 +129,7 @@ class Ledger:
                 sums = Sums()
                 new = self._insert_finals(cursor, list(finals.values()), sums, now)
                 refused += self._apply_amendments(cursor, amends, sums, now)
-                sums.merge(self.connection, cursor)
+                self._rollups.add(cursor, sums)
                 self._use_api_keys(new, states)
                 refused += self._apply_states(states)
                 self._bury(cursor, refused, now)

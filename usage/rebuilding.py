@@ -20,10 +20,10 @@ from usage.rollup import (
     AttemptFacts,
     Key,
     RecordFacts,
+    RollupTables,
     Sums,
     quarter_of,
     quarter_value,
-    upsert,
 )
 
 MODELS = (Rollup, ApiKeyRollup, AttemptRollup)
@@ -53,28 +53,29 @@ def rebuild(
     first = oldest
     if first_quarter is not None:
         first = max(oldest, int(first_quarter.timestamp()) // QUARTER * QUARTER)
-    quarters = corrected = 0
+    tables, quarters, corrected = RollupTables(connection), 0, 0
     quarter = _next_quarter(connection, first)
     while quarter is not None:
         progress((quarter - first) // QUARTER, max(newest, quarter) // QUARTER - first // QUARTER + 1)
-        corrected += _rebuild_quarter(connection, quarter)
+        corrected += _rebuild_quarter(tables, quarter)
         quarters += 1
         quarter = _next_quarter(connection, quarter + QUARTER)
     progress(1, 1)
     return Rebuilt(quarters, corrected)
 
 
-def _rebuild_quarter(connection: BaseDatabaseWrapper, quarter: int) -> int:
+def _rebuild_quarter(tables: RollupTables, quarter: int) -> int:
+    connection = tables.connection
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            tables = ", ".join(_table(connection, model) for model in MODELS)
-            cursor.execute(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
+            names = ", ".join(_table(connection, model) for model in MODELS)
+            cursor.execute(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
         sums = Sums()
         for row in _rows(connection, cursor, quarter, Record, RecordFacts._fields):
             sums.add_record(quarter, RecordFacts(*row))
         for row in _rows(connection, cursor, quarter, Attempt, AttemptFacts._fields):
             sums.add_attempt(quarter, AttemptFacts(*row))
-        return sum(_correct(connection, cursor, quarter, model, wanted) for model, wanted in sums.tables())
+        return sum(_correct(tables, cursor, quarter, model, wanted) for model, wanted in sums.tables())
 
 
 def _rows(
@@ -96,25 +97,25 @@ def _rows(
 
 
 def _correct(
-    connection: BaseDatabaseWrapper,
+    tables: RollupTables,
     cursor: CursorWrapper,
     quarter: int,
     model: type[Any],
     wanted: dict[Key, list[int]],
 ) -> int:
     """Brings one table's rows of one quarter to `wanted`; returns how many were not."""
-    table = _table(connection, model)
+    table = _table(tables.connection, model)
     size = len(model.DIMENSIONS)
     cursor.execute(
         f"SELECT id, {', '.join((*model.DIMENSIONS[1:], *COLUMNS))} FROM {table} WHERE quarter = %s",
-        [quarter_value(connection, quarter)],
+        [quarter_value(tables.connection, quarter)],
     )
     there = {(quarter, *row[1:size]): (row[0], list(row[size:])) for row in cursor.fetchall()}
     left_over = [number for key, (number, values) in there.items() if key not in wanted and any(values)]
     for part in in_parts(left_over, MOST_PARAMETERS):
         cursor.execute(f"DELETE FROM {table} WHERE id IN ({placeholders(part)})", part)
     wrong = sorted((key, values) for key, values in wanted.items() if there.get(key, (0, None))[1] != values)
-    upsert(model, connection, cursor, wrong, replace=True)
+    tables.replace(cursor, model, wrong)
     return len(left_over) + len(wrong)
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from usage.columns import MOST_PARAMETERS, in_parts
+from usage.columns import Table
 from usage.measures import BUCKETS, FIRST_TOKEN_BOUNDS, TOTAL_BOUNDS, Measures, bucket
 from usage.models import ApiKeyRollup, AttemptRollup, Rollup
 
@@ -120,13 +120,6 @@ class Sums:
         )
         _add(self.by_target, key, _contribution(facts, 0, False), facts, sign)
 
-    def merge(self, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
-        """Adds these sums to the database's, one statement a table, in the order of their keys: two writers
-        that meet wait for each other and never in a circle."""
-        for model, sums in self.tables():
-            changes = sorted((key, values) for key, values in sums.items() if any(values))
-            upsert(model, connection, cursor, changes, replace=False)
-
     def tables(self) -> tuple[tuple[type[Any], dict[Key, list[int]]], ...]:
         """Each rollup's model and its sums."""
         return (
@@ -172,33 +165,36 @@ def _add(
     known[_TOTAL_AT + bucket(TOTAL_BOUNDS, facts.total_ms)] += sign
 
 
-def upsert(
-    model: type[Any],
-    connection: BaseDatabaseWrapper,
-    cursor: CursorWrapper,
-    rows: Sequence[tuple[Key, list[int]]],
-    *,
-    replace: bool,
-) -> None:
-    """Stores rows of sums: in place of what is there, or added to it."""
-    quote = connection.ops.quote_name
-    table = quote(model._meta.db_table)
-    names = (*model.DIMENSIONS, *COLUMNS)
-    places = f"({', '.join(['%s'] * len(names))})"
-    updates = ", ".join(
-        f"{column} = excluded.{column}" if replace else f"{column} = {table}.{column} + excluded.{column}"
-        for column in COLUMNS
-    )
-    conflict = f"ON CONFLICT ({', '.join(model.DIMENSIONS)}) DO UPDATE SET {updates}"
-    for part in in_parts(rows, MOST_PARAMETERS // len(names)):
-        parameters: list[Any] = []
-        for key, values in part:
-            parameters.append(quarter_value(connection, key[0]))
-            parameters += key[1:]
-            parameters += values
-        cursor.execute(
-            f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([places] * len(part))} {conflict}",
-            parameters,
+class RollupTables:
+    """Stores sums in the three rollups of a database."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self._tables: dict[type[Any], Table] = {
+            model: Table(model, connection, (*model.DIMENSIONS, *COLUMNS))
+            for model in (Rollup, ApiKeyRollup, AttemptRollup)
+        }
+
+    def add(self, cursor: CursorWrapper, sums: Sums) -> None:
+        """Adds to what is there, one statement a table, in the order of their keys: two writers that meet
+        wait for each other and never in a circle."""
+        for model, by_key in sums.tables():
+            changes = sorted((key, values) for key, values in by_key.items() if any(values))
+            self._upsert(cursor, model, changes, "{column} = {table}.{column} + excluded.{column}")
+
+    def replace(self, cursor: CursorWrapper, model: type[Any], rows: Sequence[tuple[Key, list[int]]]) -> None:
+        """Puts rows in the place of what is there."""
+        self._upsert(cursor, model, rows, "{column} = excluded.{column}")
+
+    def _upsert(
+        self, cursor: CursorWrapper, model: type[Any], rows: Sequence[tuple[Key, list[int]]], change: str
+    ) -> None:
+        table = self._tables[model]
+        updates = ", ".join(change.format(column=column, table=table.name) for column in COLUMNS)
+        table.insert(
+            cursor,
+            [[quarter_value(self.connection, key[0]), *key[1:], *values] for key, values in rows],
+            conflict=f"({', '.join(model.DIMENSIONS)}) DO UPDATE SET {updates}",
         )
 
 
