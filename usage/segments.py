@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def workers(root: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     return found
+
+
+def forget_leftovers(root: Path, before: float) -> int:
+    """Deletes what a crash left half made under `root` (journal directories not settled in yet, bodies not
+    written to their end) and was not touched since `before`, in Unix seconds; returns how much that was."""
+    gone = 0
+    for path in [*root.glob(".*/"), *root.glob("*.part")]:
+        try:
+            if path.stat().st_mtime >= before:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            gone += 1
+        except FileNotFoundError:
+            continue
+    return gone
 
 
 def segments(worker: Path) -> list[Path]:

@@ -47,7 +47,7 @@ def assert_sums_agree() -> None:
         ].append(attempt)
     for model, wanted in ((Rollup, records), (ApiKeyRollup, keys), (AttemptRollup, targets)):
         there: dict[Any, dict[str, Any]] = {}
-        for row in model.objects.all():  # type: ignore[attr-defined]
+        for row in model.objects.all():
             values = measures(row)
             if any(values.values()):
                 there[tuple(getattr(row, column) for column in row.DIMENSIONS)] = values

@@ -14,13 +14,13 @@ from usage.pricing import Price
 from wire.types import COMPLETE, COUNT_TOKENS, EMBED, IMAGE, STORED, Usage
 
 PRICE = Price.build(source="model fast", input="3", output="15", request="0.01")
-TOLD = {"input_reported": True, "output_reported": True, "final": True}
-BEGUN = {"input_reported": True, "output_reported": True}
+TOLD: dict[str, Any] = {"input_reported": True, "output_reported": True, "final": True}
+BEGUN: dict[str, Any] = {"input_reported": True, "output_reported": True}
 ENDED = Usage(1_000, 100, **TOLD)
 STARTED = Usage(1_000, 1, **BEGUN)
-GONE = {"outcome": "client_gone", "ended": False}
-CUT = {"outcome": "partial", "ended": False}
-NOT_SHOWN = {"delivered": False, "committed": False}
+GONE: dict[str, Any] = {"outcome": "client_gone", "ended": False}
+CUT: dict[str, Any] = {"outcome": "partial", "ended": False}
+NOT_SHOWN: dict[str, Any] = {"delivered": False, "committed": False}
 
 # name, usage, how it ended, record: input, output, cost, source, flags; attempt: input, output, cost
 CASES: list[tuple[str, Usage, dict[str, Any], tuple[Any, ...], tuple[Any, ...]]] = [
@@ -260,19 +260,24 @@ def test_own_cost_comes_from_the_unrounded_list_cost_times_the_keys_multiplier()
 
 def test_a_free_provider_costs_us_nothing_and_the_consumer_the_list_price() -> None:
     made = charge(PRICE, ENDED, free=True, cost_multiplier=Decimal(2))
-    assert (made.own_cost, made.list_cost) == (0, Decimal("0.0145"))
+    assert (made.own_cost, made.list_cost) == (Decimal(0), Decimal("0.0145"))
 
 
 def test_without_a_price_a_served_request_costs_an_unknown_amount() -> None:
     made = charge(None, ENDED)
-    assert (made.list_cost, made.list_pico, made.attempt_list_cost, made.own_cost) == (None, None, None, 0)
+    assert (made.list_cost, made.list_pico, made.attempt_list_cost, made.own_cost) == (
+        None,
+        None,
+        None,
+        Decimal(0),
+    )
     assert made.unpriced
     assert made.usage == ENDED
 
 
 def test_without_a_price_what_was_never_served_costs_nothing() -> None:
     made = charge(None, Usage(), outcome="upstream_error", ended=False, **NOT_SHOWN)
-    assert (made.list_cost, made.attempt_list_cost, made.unpriced) == (0, 0, False)
+    assert (made.list_cost, made.attempt_list_cost, made.unpriced) == (Decimal(0), Decimal(0), False)
 
 
 def test_what_the_cache_saved_is_the_consumers_and_only_of_what_is_billed() -> None:

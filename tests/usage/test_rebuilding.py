@@ -57,7 +57,7 @@ def ledger(open_journal: OpenJournal, open_recorder: OpenRecorder) -> None:
 
 
 def rows() -> list[list[tuple[Any, ...]]]:
-    return [list(model.objects.order_by("id").values_list()) for model in ROLLUPS]  # type: ignore[attr-defined]
+    return [list(model.objects.order_by("id").values_list()) for model in ROLLUPS]
 
 
 @pytest.mark.usefixtures("ledger")

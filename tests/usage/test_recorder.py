@@ -18,6 +18,7 @@ from tests.counts import count
 from tests.usage.conftest import OpenJournal, OpenRecorder
 from tests.usage.journals import START, amended, begun, finished, name, started
 from tests.usage.sums import assert_sums_agree
+from usage import recorder as recorder_module
 from usage.framing import encode
 from usage.ledger import Ledger
 from usage.models import (
@@ -58,8 +59,8 @@ def test_a_final_line_becomes_a_record_with_its_attempts(
     )
     assert (record.first_token_ms, record.overhead_us, record.address) == (150, None, "127.0.0.1")
     assert (record.error_text, record.explanation) == ("é ünd 中文", {"why": ["first"]})
-    assert UserAgent.objects.get(pk=record.user_agent_id).text == "OpenAI/Python 3.54"
-    price = PriceSnapshot.objects.get(pk=record.price_id)
+    assert UserAgent.objects.get(pk=record.user_agent_id or 0).text == "OpenAI/Python 3.54"
+    price = PriceSnapshot.objects.get(pk=record.price_id or 0)
     assert (price.source, price.input, price.request) == ("model fast", Decimal(1), Decimal("0.001"))
     assert price.defaulted == ["cache_read", "cache_write_5m", "cache_write_1h"]
     first, second = record.attempts.order_by("id")
@@ -204,7 +205,6 @@ def test_many_workers_and_segments_are_read_in_turn(
 
 
 # Rows that the database refuses
-# ----------------------------------------------------------------------------------
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, poison: Sequence[str], error: Exception) -> list[int]:
@@ -365,7 +365,6 @@ def test_a_column_that_is_not_ours_is_told_and_left_out(
 
 
 # A database that cannot just now
-# ---------------------------------------------------------------------------------
 
 
 def test_a_database_that_is_away_is_waited_for_and_nothing_is_parked(
@@ -411,8 +410,53 @@ def test_told_to_end_it_does_not_wait_forever_for_a_database_that_is_away(
     assert Record.objects.count() == 1
 
 
+def test_a_database_taken_away_in_the_middle_costs_nothing(
+    open_journal: OpenJournal, open_recorder: OpenRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the server ends our connection, on SQLite another process keeps the file locked."""
+    journal = open_journal()
+    for number in range(30):
+        journal.write("final", finished(number))
+    monkeypatch.setattr(recorder_module, "LONGEST_RETRY", 0.05)
+    tries = 0
+    real = Ledger.apply
+    other = connection.copy()
+
+    def apply(self: Ledger, *rest: Any) -> int:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            take_away(other)
+        if tries == 3:
+            other.close()
+        return real(self, *rest)
+
+    monkeypatch.setattr(Ledger, "apply", apply)
+    recorder = open_recorder(batch_rows=10)
+    recorder.drain()
+    connection.close()  # and with it the short time-out
+    assert tries > 3
+    assert Record.objects.count() == 30
+    assert DeadLetter.objects.count() == 0
+    assert_sums_agree()
+
+
+def take_away(other: Any) -> None:
+    """Ends every other connection to the database, or locks it until `other` is closed."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA busy_timeout = 10")
+    with other.cursor() as cursor:
+        if other.vendor == "sqlite":
+            cursor.execute("BEGIN IMMEDIATE")
+        else:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+
 # Amendments
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_usage_that_came_later_changes_record_attempt_and_sums(
@@ -432,7 +476,7 @@ def test_usage_that_came_later_changes_record_attempt_and_sums(
         Decimal("0.0012"),
     )
     assert (record.amendments, record.outcome, record.input_tokens) == (1, "partial", 1_000)
-    assert PriceSnapshot.objects.get(pk=record.price_id).source == "another"
+    assert PriceSnapshot.objects.get(pk=record.price_id or 0).source == "another"
     assert record.attempts.get().own_cost == Decimal("0.0012")
     assert Rollup.objects.get(outcome="partial").output_tokens == 200
     assert_sums_agree()
@@ -468,7 +512,6 @@ def test_an_amendment_of_nothing_is_parked(open_journal: OpenJournal, open_recor
 
 
 # Stored responses and states
-# -------------------------------------------------------------------------------------
 
 
 def test_a_stored_response_is_remembered_and_renewed(
@@ -534,7 +577,6 @@ def test_a_state_that_is_refused_costs_no_record(
 
 
 # Deletion
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_segments_go_when_the_database_has_had_them_long_enough(
@@ -586,5 +628,5 @@ def snapshot() -> list[list[tuple[Any, ...]]]:
             for field in model._meta.concrete_fields
             if field.attname not in ("id", "price_id", "user_agent_id") or model is Attempt
         ]
-        found.append(sorted(model.objects.values_list(*columns), key=str))  # type: ignore[attr-defined]
+        found.append(sorted(model.objects.values_list(*columns), key=str))
     return found

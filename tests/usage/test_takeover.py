@@ -55,7 +55,7 @@ def test_a_stream_that_was_running_is_billed_from_its_last_checkpoint(
     assert (record.input_tokens, record.output_tokens, record.estimated) == (1_000, 100, True)
     # 1,000 at 1 and 100 at 2 for a million, and the request
     assert (record.list_cost, record.own_cost) == (Decimal("0.0022"), Decimal("0.0011"))
-    assert PriceSnapshot.objects.get(pk=record.price_id).source == "model fast"
+    assert PriceSnapshot.objects.get(pk=record.price_id or 0).source == "model fast"
     assert (record.total_ms, record.attempt_count, record.usage_source) == (5_000, 1, "estimated")
     attempt = record.attempts.get()
     assert (attempt.verdict, attempt.list_cost, attempt.output_tokens) == (

@@ -25,11 +25,13 @@ from providers.models import EndpointState, KeyState
 from usage.bodies import BodyStore
 from usage.jobs import Job, Jobs, expiry_jobs
 from usage.recorder import AlreadyRunning, Recorder, recorder_lock
+from usage.segments import forget_leftovers
 from usage.states import state_table
 
 LOCK_SECONDS = 30
 """How long to wait for the recorder of a server that has just ended."""
-DAY = 24 * 3600
+HOUR = 3600
+DAY = 24 * HOUR
 
 
 class Command(BaseCommand):
@@ -99,8 +101,14 @@ def periodic() -> list[Job]:
         feed.forget(now)
         return False
 
+    def forget_half_made(now: datetime) -> bool:
+        for name in ("journals", "bodies"):
+            forget_leftovers(settings.AETHER_DATA_DIR / name, now.timestamp() - HOUR)
+        return False
+
     return [
         Job("bodies", 1, store_bodies),
+        Job("leftovers", HOUR, forget_half_made),
         Job("old changes", DAY, forget_changes),
         *expiry_jobs(),
     ]
