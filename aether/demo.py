@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
@@ -59,9 +58,9 @@ def create(address: str) -> Made:
     for name, upstream_name in MODELS.items():
         model = Model.objects.create(
             name=name,
-            price_input=Decimal("1.25"),
-            price_output=Decimal("10"),
-            price_cache_read=Decimal("0.125"),
+            price_input="1.25",
+            price_output="10",
+            price_cache_read="0.125",
         )
         Deployment.objects.create(model=model, provider=provider, upstream_name=upstream_name)
     _row, api_key = ApiKey.issue(consumer=Consumer.objects.create(name=CONSUMER), name="demo")
