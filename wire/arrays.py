@@ -32,6 +32,11 @@ class ArrayFramer:
         self._escaped = False
 
     @property
+    def lone(self) -> bool:
+        """Whether what comes is an object and no array."""
+        return self._base == 0
+
+    @property
     def pending(self) -> bytes:
         """The bytes of the element that is not whole yet."""
         return bytes(self._pending)

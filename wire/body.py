@@ -135,6 +135,10 @@ class Fields:
             return False
         raise BadRequest(f"'{name}' must be true or false", param=name)
 
+    def said(self, name: str) -> bool | None:
+        """A boolean, None where absent or null. Raises BadRequest for anything else."""
+        return None if self.raw(name) == b"null" else self.flag(name)
+
     def integer(self, name: str) -> int | None:
         """An integer of at most 18 digits, else None: a wrong value is upstream's to refuse."""
         value = self.raw(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -16,7 +17,7 @@ from wire.jsons import as_object, as_objects, as_text, dumps, load_object
 from wire.passthrough import NOTHING, Meter, Sight, Watch
 from wire.splice import Edit, apply, item_spans, spans
 from wire.sse import Frame
-from wire.types import COUNT_TOKENS, EMBED, BadRequest, Brief, Fault, InbandError, Usage
+from wire.types import COUNT_TOKENS, EMBED, BadFrame, BadRequest, Brief, Fault, InbandError, Usage
 from wire.urls import join, model_path
 from wire.usage import GEMINI, Counters, from_gemini
 
@@ -92,8 +93,9 @@ class Gemini:
             _refuse_two_spellings(config, pair)
         limits = [limit for name in _LIMIT if (limit := config.integer(name)) is not None and limit >= 0]
         event_stream = "alt=sse" in query.split("&")
-        stream = ":stream" in path if path else event_stream
-        name = model or path.partition("/models/")[2].rpartition(":")[0]
+        _, named, action = split_path(path)
+        stream = action.startswith("stream") if path else event_stream
+        name = model or named
         return Brief(
             model=checked_model(name.removeprefix("models/")),
             kind=kind,
@@ -113,9 +115,8 @@ class Gemini:
 
     def upstream_url(self, base_url: str, brief: Brief, *, model: str, path: str, query: str = "") -> str:
         """The address to call, under the upstream's name of the model."""
-        head = path.partition("/models/")[0]
-        action = path.rpartition(":")[2]
-        return join(base_url, f"{head}/{model_path(_resource(model))}:{action}", query)
+        version, _, action = split_path(path)
+        return join(base_url, f"{version}/{model_path(_resource(model))}:{model_path(action)}", query)
 
     def credentials(self, secret: str, style: str = "") -> dict[str, str]:
         """Headers that carry the upstream secret."""
@@ -249,6 +250,8 @@ class ArrayWatch(GeminiWatch):
             return NOTHING
         found = [read_element(block) for block in blocks]
         passed = self._walk(frame for frame in found if frame.data)
+        if self._array.lone and self.error is None:
+            raise BadFrame("an object instead of an array")
         closing = b"".join(frame.raw for frame in found if not frame.data)
         return Passed(passed.out, passed.end + closing) if closing and self._over else passed
 
@@ -286,6 +289,14 @@ def _args_size(candidates: Iterable[Mapping[str, Any]]) -> int:
 def _error_object(fault: Fault) -> dict[str, Any]:
     status, name = _FAULTS[fault.code]
     return {"code": fault.status or status, "message": fault.text, "status": name}
+
+
+def split_path(path: str) -> tuple[str, str, str]:
+    """Version, model and verb of the client's path: `/v1beta/models/x:generateContent`. Some clients escape
+    the colon."""
+    version, _, rest = unquote(path).partition("/models/")
+    model, _, verb = rest.rpartition(":")
+    return version, model, verb
 
 
 def _resource(model: str) -> str:

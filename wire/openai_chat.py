@@ -71,7 +71,7 @@ class OpenAIChat:
             count=fields.count("n"),
             max_tokens=max((limit for limit in limits if limit is not None and limit >= 0), default=None),
             needs=_needs(fields),
-            store=fields.flag("store") if "store" in fields else None,
+            store=fields.said("store"),
         )
 
     def retarget(self, body: bytes, brief: Brief, *, model: str, ask_usage: bool = True) -> bytes:

@@ -92,7 +92,7 @@ class OpenAIResponses:
             max_tokens=limit if limit is not None and limit >= 0 else None,
             needs=_needs(fields),
             previous_id=_previous(fields),
-            store=fields.flag("store") if fields.given("store") or "store" in fields else None,
+            store=fields.said("store"),
         )
 
     def retarget(self, body: bytes, brief: Brief, *, model: str, ask_usage: bool = True) -> bytes:

@@ -310,7 +310,7 @@ def levels(value: Any) -> int:
     return 1 + max(map(levels, value), default=0) if isinstance(value, list) else 0
 
 
-@settings(max_examples=count(80, 20_000), deadline=None)
+@settings(max_examples=count(80, 3_000), deadline=None)
 @given(st.dictionaries(st.text(), VALUES, max_size=6), st.sampled_from([None, 1]))
 def test_every_body_that_python_writes_is_read(body: dict[str, Any], indent: int | None) -> None:
     raw = json.dumps(body, indent=indent).encode()
@@ -320,7 +320,7 @@ def test_every_body_that_python_writes_is_read(body: dict[str, Any], indent: int
         assert {name: json.loads(fields.raw(name)) for name in body} == body
 
 
-@settings(max_examples=count(300, 50_000), deadline=None)
+@settings(max_examples=count(300, 5_000), deadline=None)
 @given(
     st.binary(max_size=60)
     | st.text(alphabet='{}[]",:\\u0123abmodelnstreNaIfy \n-.e+', max_size=60).map(str.encode)

@@ -153,7 +153,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=count(200, 20_000), deadline=None)
+@settings(max_examples=count(200, 3_000), deadline=None)
 @given(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60), st.integers(0, 999))
 def test_reading_an_error_never_raises(body: bytes, status: int) -> None:
     error = read_error_body(status, body)

@@ -36,6 +36,8 @@ def parts(*values: dict[str, Any]) -> dict[str, Any]:
         (STREAM, "key=secret&alt=sse", True, False),
         (STREAM, "alt=json", True, True),
         ("/v1/models/gem-2.5:streamGenerateContent", "alt=sse", True, False),
+        ("/v1beta/models/gem-2.5%3AstreamGenerateContent", "alt=sse", True, False),
+        ("/v1beta/models/gem-2.5%3agenerateContent", "", False, False),
     ],
 )
 def test_path_and_query_tell_how_it_answers(path: str, query: str, stream: bool, array: bool) -> None:
@@ -105,6 +107,11 @@ def test_a_model_that_could_lead_elsewhere_is_refused(model: str) -> None:
     assert refused.value.param == "model"
 
 
+def test_a_models_name_may_look_like_a_verb() -> None:
+    brief = peeked({}, path="/v1beta/models/x:streaming:generateContent")
+    assert (brief.model, brief.stream) == ("x:streaming", False)
+
+
 def test_the_model_may_be_given_apart_from_the_path() -> None:
     assert GEMINI.peek(b"{}", kind=GENERATE, path=WHOLE, model="other").model == "other"
     assert GEMINI.peek(b"{}", kind=GENERATE, model="models/other").model == "other"
@@ -156,6 +163,13 @@ def test_embeddings_count_their_requests() -> None:
             "up",
             "alt=sse",
             "https://g.test/v1beta/models/up:streamGenerateContent?alt=sse",
+        ),
+        (
+            "https://g.test",
+            "/v1beta/models/a%3AcountTokens",
+            "up",
+            "",
+            "https://g.test/v1beta/models/up:countTokens",
         ),
         ("https://g.test/v1beta", WHOLE, "up", "key=k", "https://g.test/v1beta/models/up:generateContent"),
         (

@@ -204,7 +204,7 @@ def test_little_is_remembered_of_a_large_file() -> None:
     assert scanner._value == b""
 
 
-@settings(max_examples=count(200, 20_000), deadline=None)
+@settings(max_examples=count(200, 3_000), deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 600), max_size=20))
 def test_any_file_and_any_cut_leave_the_model_where_it_is(content: bytes, places: list[int]) -> None:
     if b"\r\n--XX" in b"\r\n" + content:
@@ -214,7 +214,7 @@ def test_any_file_and_any_cut_leave_the_model_where_it_is(content: bytes, places
     assert retargeted(body, found, "up") == form((FILE, content), (MODEL, b"up"))
 
 
-@settings(max_examples=count(200, 20_000), deadline=None)
+@settings(max_examples=count(200, 3_000), deadline=None)
 @given(st.binary(max_size=200) | st.text('-X\r\n:;="modelnaC ', max_size=200).map(str.encode))
 def test_nothing_but_a_bad_request_is_ever_raised(body: bytes) -> None:
     try:

@@ -29,7 +29,7 @@ def user(*parts: dict[str, Any]) -> list[dict[str, Any]]:
     [
         ({}, Brief(model="gpt-4o")),
         ({"stream": True}, Brief(model="gpt-4o", stream=True)),
-        ({"stream": None, "n": None, "store": None}, Brief(model="gpt-4o", store=False)),
+        ({"stream": None, "n": None, "store": None}, Brief(model="gpt-4o")),
         ({"stream": True, "stream_options": None}, Brief(model="gpt-4o", stream=True)),
         (
             {"stream": True, "stream_options": {"include_usage": True}},

@@ -26,6 +26,7 @@ def peeked(**fields: Any) -> Brief:
     [
         ({"input": "hi"}, Brief(model="gpt-5")),
         ({"stream": True, "max_output_tokens": 9}, Brief(model="gpt-5", stream=True, max_tokens=9)),
+        ({"store": None}, Brief(model="gpt-5")),
         ({"store": False}, Brief(model="gpt-5", store=False)),
         ({"store": True}, Brief(model="gpt-5", store=True)),
         ({"previous_response_id": "resp_1"}, Brief(model="gpt-5", previous_id="resp_1")),

@@ -44,7 +44,7 @@ def test_several_keys_are_summed() -> None:
     assert Meter("content", "reasoning_content", "arguments").measure(block) == 2 + 3 + len('{"content":"x"}')
 
 
-@settings(max_examples=count(300, 20_000), deadline=None)
+@settings(max_examples=count(300, 3_000), deadline=None)
 @given(st.text(), st.booleans())
 def test_any_text_is_measured_as_it_reads(text: str, ascii_only: bool) -> None:
     written = json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
@@ -52,7 +52,7 @@ def test_any_text_is_measured_as_it_reads(text: str, ascii_only: bool) -> None:
     assert Meter("text").measure(b'{"text":"%b"}' % written) == len(text.encode())
 
 
-@settings(max_examples=count(200, 20_000), deadline=None)
+@settings(max_examples=count(200, 3_000), deadline=None)
 @given(st.binary(max_size=200))
 def test_measuring_never_raises(block: bytes) -> None:
     assert Meter("text").measure(b'{"text":"' + block + b'"}') >= 0
@@ -62,10 +62,10 @@ def test_measuring_a_text_full_of_escapes_costs_no_memory_of_its_own() -> None:
     assert Meter("text").measure(b'{"text":"' + b"\\n" * 2_000_000 + b'"}') == 2_000_000
 
 
-@settings(max_examples=count(300, 20_000), deadline=None)
+@settings(max_examples=count(300, 3_000), deadline=None)
 @given(
     st.sampled_from([name for name in STREAMS if STREAMS[name].ended]),
-    st.lists(st.integers(0, 20_000), max_size=30),
+    st.lists(st.integers(0, 3_000), max_size=30),
     st.lists(
         st.tuples(st.integers(0, 40), st.sampled_from([b": hi\n\n", b"\n", b"\r\n", b"id: 1\n\n"])),
         max_size=5,

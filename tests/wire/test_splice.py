@@ -142,7 +142,7 @@ def test_both_edits_are_made_at_once() -> None:
     assert retargeted(body) == expected
 
 
-@settings(max_examples=count(80, 20_000), deadline=None)
+@settings(max_examples=count(80, 3_000), deadline=None)
 @given(
     st.dictionaries(st.text().filter(lambda name: name not in ("model", "stream", "n")), VALUES, max_size=5),
     st.sampled_from([None, {}, {"include_usage": False}, {"include_usage": True, "x": [1]}, "absent"]),
@@ -170,7 +170,7 @@ def test_all_but_the_edited_stays_equal(
     assert changed == json.loads(json.dumps(expected))
 
 
-@settings(max_examples=count(80, 20_000), deadline=None)
+@settings(max_examples=count(80, 3_000), deadline=None)
 @given(st.dictionaries(st.text(), VALUES, max_size=6), st.sampled_from([None, 2]))
 def test_spans_cover_exactly_the_values(body: dict[str, Any], indent: int | None) -> None:
     raw = json.dumps(body, indent=indent).encode()
@@ -187,7 +187,7 @@ def test_edits_are_applied_wherever_they_stand() -> None:
     assert apply(b"abcdef", [Edit(4, 5, b"E!"), Edit(0, 0, b">"), Edit(1, 2, b"")]) == b">acdE!f"
 
 
-@settings(max_examples=count(300, 50_000), deadline=None)
+@settings(max_examples=count(300, 5_000), deadline=None)
 @given(
     st.binary(max_size=80)
     | st.text(alphabet='{}[]",:\\u06d5amodel strtn_ipsu1', max_size=80).map(

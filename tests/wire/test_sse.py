@@ -102,7 +102,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=count(300, 20_000), deadline=None)
+@settings(max_examples=count(300, 3_000), deadline=None)
 @given(LINES, st.lists(st.integers(0, 400), max_size=40))
 def test_where_frames_are_cut_does_not_depend_on_the_reads(
     lines: list[tuple[bytes, bytes]], places: list[int]
@@ -113,7 +113,7 @@ def test_where_frames_are_cut_does_not_depend_on_the_reads(
     assert b"".join(frame.raw for frame in found) + rest == stream
 
 
-@settings(max_examples=count(200, 10_000), deadline=None)
+@settings(max_examples=count(200, 3_000), deadline=None)
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=20))
 def test_any_bytes_at_all_come_out_as_they_went_in(stream: bytes, places: list[int]) -> None:
     found, rest = framed(cut_at(stream, places))
