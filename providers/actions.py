@@ -187,6 +187,8 @@ def deploy(
         if model.price() is None:
             unpriced.append(name)
     if unpriced:
-        said = _now("Give a price to %(names)s: until then requests to them are recorded as unpriced.")
+        said = _now(
+            "Without a price, until you give one: %(names)s. Requests to them are recorded as unpriced."
+        )
         page.message_user(request, said % {"names": ", ".join(unpriced)}, messages.WARNING)
     return added, problems

@@ -162,6 +162,9 @@ class EndpointAdmin(EndpointActions, Guarded, Switch[Endpoint]):
         # Moved to another provider, an endpoint would be sent that provider's keys.
         return (*super().get_readonly_fields(request, obj), *(("provider",) if obj else ()))
 
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.inlines if obj else ()
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **options)
         form.user = request.user
@@ -213,6 +216,9 @@ class KeyAdmin(Switch[Key], LongPage[Key]):
         (_("What it costs"), {"fields": ("cost_multiplier",)}),
     )
     inlines = (KeyStateInline,)
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.inlines if obj else ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Key | None = None) -> tuple[Any, ...]:
         # Moved to another provider, a secret would be sent to that provider's addresses.

@@ -14,7 +14,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
-    UnfoldAdminMultipleAutocompleteWidget,
+    UnfoldAdminMultipleAutocompleteModelChoiceFieldWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -128,7 +128,8 @@ class Ids(forms.Field):
     def __init__(self, *, model: str, **options: Any) -> None:
         self.label_of_model = model
         address = reverse_lazy("admin:{}_{}_pick".format(*model.lower().split(".")))
-        widget = UnfoldAdminMultipleAutocompleteWidget({"data-ajax--url": address})
+        # The plain autocomplete widget of Unfold 0.91 writes value="True" into each option.
+        widget = UnfoldAdminMultipleAutocompleteModelChoiceFieldWidget({"data-ajax--url": address})
         self.kept: frozenset[int] = frozenset()
         super().__init__(**{"widget": widget, **options})
 

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from consumers.models import ApiKey
+from providers import probe
+from providers.models import Key, Model, Provider
 from tests.pages import world
 from tests.pages.browser import FOLDER, NARROW, WIDE, launch, visit
+from usage.models import Record
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -109,17 +113,75 @@ def test_an_operator_sets_up_a_provider_a_model_and_an_api_key(browser: Browser,
         seen.shoot("journey-11-api-key")
         assert secret not in page.content()
 
+        page.click("[name=_save]")
+        page.get_by_text("was changed successfully").wait_for()
+        assert ApiKey.objects.get().allowed_models == [Model.objects.get().pk]
+
         seen.open("/admin/")
         seen.shoot("journey-12-start")
         assert seen.complaints == []
-        for url in (
-            "providers/key/",
-            "providers/key/1/change/",
-            "providers/key/1/history/",
-            "providers/provider/1/change/",
-        ):
-            seen.open(f"/admin/{url}")
-            assert world.CANARY not in page.content()
+        for model in (Key, Provider, ApiKey):
+            for kind, *row in (("changelist",), ("change", 1), ("history", 1), ("delete", 1)):
+                seen.open(world.address(model, kind, *row))
+                assert world.CANARY not in page.content()
+                assert secret not in page.content()
+
+
+def test_an_operator_tests_a_provider_takes_its_models_and_switches_it_off(
+    browser: Browser, live_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "fetch_models", lambda endpoint: ["acme-fast-1", "acme-large-2", "acme-tiny"])
+    provider = world.supply()
+    with visit(browser, live_server.url, world.superuser()) as seen:
+        page = seen.page
+        seen.open(world.address(Provider, "change", provider.pk))
+        page.get_by_text("Test endpoints").click()
+        page.get_by_role("button", name="Test").wait_for()
+        seen.shoot("buttons-1-dialog")
+        page.get_by_role("button", name="Test").click()
+        page.get_by_text("lists 3 models").wait_for()
+        seen.shoot("buttons-2-tested")
+
+        page.get_by_text("Fetch model list").click()
+        page.get_by_role("button", name="Fetch the list").click()
+        page.get_by_label("Filter the list").fill("tiny")
+        assert page.get_by_text("acme-large-2").is_hidden()
+        page.get_by_label("acme-tiny").check()
+        page.get_by_label("Filter the list").fill("")
+        seen.shoot("buttons-3-models")
+        page.get_by_role("button", name="Deploy what is ticked").click()
+        page.get_by_text("1 model deployed").wait_for()
+        seen.shoot("buttons-4-deployed")
+
+        page.locator("a", has_text="Disable").click()
+        page.get_by_role("button", name="Disable").click()
+        page.get_by_text("1 disabled").wait_for()
+        assert page.locator("a", has_text="Enable").is_visible()
+        assert seen.complaints == []
+    assert not Provider.objects.get().is_active
+
+
+def test_a_filter_stands_in_the_address_and_the_search_finds_rows(browser: Browser, live_server: Any) -> None:
+    root = world.superuser()
+    world.everything(root)
+    world.record(5, outcome="rejected", consumer_id=1)
+    with visit(browser, live_server.url, root) as seen:
+        page = seen.page
+        seen.open(world.address(Record, "changelist"))
+        page.locator("a", has_text="Filters").click()
+        page.locator("[name=consumer__id__exact] + .select2").click()
+        page.locator(".select2-results__option", has_text="alice").click()
+        seen.shoot("filters-1-open")
+        page.get_by_role("button", name="Apply").click()
+        page.wait_for_url("**consumer__id__exact=1**")
+        assert page.locator("#result_list tbody tr").count() == 1
+        seen.shoot("filters-2-applied")
+
+        page.keyboard.press("Control+k")
+        page.keyboard.type("acme", delay=20)
+        page.locator("a", has_text="acme-fast").first.wait_for()
+        seen.shoot("search")
+        assert seen.complaints == []
 
 
 def test_the_pages_fit_a_phone_in_the_dark(browser: Browser, live_server: Any) -> None:
