@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
@@ -293,8 +292,10 @@ def _error_object(fault: Fault) -> dict[str, Any]:
 
 def split_path(path: str) -> tuple[str, str, str]:
     """Version, model and verb of the client's path: `/v1beta/models/x:generateContent`. Some clients escape
-    the colon."""
-    version, _, rest = unquote(path).partition("/models/")
+    the colon and the at sign; any other escape stays and makes the name a bad one."""
+    for escaped, char in (("%3A", ":"), ("%3a", ":"), ("%40", "@")):
+        path = path.replace(escaped, char)
+    version, _, rest = path.partition("/models/")
     model, _, verb = rest.rpartition(":")
     return version, model, verb
 
