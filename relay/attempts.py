@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,11 +28,14 @@ from relay.scrub import CAP, scrub
 from relay.upstream import Opened, Outgoing
 from usage import ids
 from wire import FORMATS
-from wire.format import StreamWatch, WholeReading
+from wire.format import StreamWatch, WholeReading, WireFormat
 from wire.types import (
     COUNT_TOKENS,
     GENERATE,
+    IMAGE,
     SPEECH,
+    STORED,
+    TRANSCRIBE,
     BadFrame,
     Brief,
     Fault,
@@ -40,6 +45,8 @@ from wire.types import (
 )
 
 ERROR_BYTES = 256 * 1024
+RAW = ("audio/", "image/", "text/", "application/octet-stream")
+"""Content types of sound, pictures and plain transcripts, which are content as they are."""
 LAST_MOMENT = 2.0
 """Seconds before the deadline in which no further attempt begins."""
 
@@ -102,6 +109,7 @@ async def run(job: Job, take: Take[W]) -> W:
     """Tries one target after the other; `take` is `first_frames` or `whole`. Raises RelayError when none
     answers."""
     failures: list[Failed] = []
+    unsupported: RelayError | None = None
     for target in _targets(job, failures):
         log = begin(job, target)
         slot = job.engine.in_flight.take(target)
@@ -111,7 +119,9 @@ async def run(job: Job, take: Take[W]) -> W:
             slot.release()
             failures.append(_failed(job, target, log, failure))
             if judge(failures[-1].reason).meaning == CALLER:
-                raise _passed_on(job, target, failure) from failure
+                raise _in_their_words(job, target, failure, Refused) from failure
+            if failures[-1].reason == "unsupported_request":
+                unsupported = _in_their_words(job, target, failure, Exhausted)
             if judge(failures[-1].reason).again and len(job.plan.targets) == 1 and len(failures) == 1:
                 await asyncio.sleep(random.uniform(0, 0.25))
             continue
@@ -120,7 +130,9 @@ async def run(job: Job, take: Take[W]) -> W:
             raise
         return winner
     fault, wait = final_fault(failures)
-    raise Exhausted(fault, retry_after=None if wait is None else max(1, round(wait + 0.5)))
+    if unsupported is not None and fault.code == unsupported.fault.code:
+        raise unsupported
+    raise Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(wait)))
 
 
 def _targets(job: Job, failures: list[Failed]) -> Iterator[Target]:
@@ -238,13 +250,7 @@ async def first_frames(job: Job, target: Target, log: AttemptLog, opened: Opened
     if kind == "text/html":
         raise UpstreamFailure("html", phase="headers", status=opened.status, text="an HTML page")
     if kind == "application/json" and not job.brief.array:
-        body = await opened.read_all(ERROR_BYTES)
-        error = wire.read_error(opened.status, body)
-        if b'"error"' in body[:ERROR_BYTES] and error.status >= 400:
-            raise _inband(error, opened)
-        raise UpstreamFailure(
-            "wrong_type", phase="headers", status=opened.status, text="JSON instead of a stream"
-        )
+        await _refuse_json(job, wire, opened)
     log.phase = "first_event"
     watch = wire.watch(job.brief)
     held: list[bytes] = []
@@ -277,6 +283,19 @@ async def first_frames(job: Job, target: Target, log: AttemptLog, opened: Opened
     return StreamWinner(target, log, opened, slot, content_type, watch, b"".join(held), passed.end)
 
 
+async def _refuse_json(job: Job, wire: WireFormat, opened: Opened) -> None:
+    """Raises what a whole JSON body in place of a stream means: an error, as some vendors tell them, or a
+    vendor that does not stream."""
+    body = await opened.read_all(job.engine.knobs.max_answer_bytes)
+    with suppress(BadFrame):
+        reading = wire.read_whole(body, job.brief)
+        if reading.error is not None:
+            raise _inband(reading.error, opened)
+    raise UpstreamFailure(
+        "wrong_type", phase="headers", status=opened.status, text="JSON instead of a stream"
+    )
+
+
 def _stream_type(opened: Opened, brief: Brief) -> str:
     return header_rules.content_type(
         opened.content_type, "application/json" if brief.array else "text/event-stream; charset=utf-8"
@@ -288,15 +307,15 @@ async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot:
     wire = FORMATS[target.format]
     body = await opened.read_all(job.engine.knobs.max_answer_bytes)
     kind = opened.content_type.partition(";")[0].strip().lower()
+    if not body and job.brief.kind != STORED:
+        raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
     if _is_html(kind, body):
         raise UpstreamFailure("html", phase="headers", status=opened.status, text="an HTML page")
     if kind == "text/event-stream":
         raise UpstreamFailure(
             "wrong_type", phase="headers", status=opened.status, text="a stream instead of JSON"
         )
-    if job.brief.kind == SPEECH or kind.startswith(("audio/", "image/", "text/")):
-        if not body:
-            raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
+    if job.brief.kind in (IMAGE, SPEECH, TRANSCRIBE) and kind.startswith(RAW):
         reading = WholeReading(usage=Usage(), text_bytes=0)
     else:
         try:
@@ -331,16 +350,16 @@ def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure)
     return Failed(reason, target.endpoint_id, failure.status, failure.retry_after)
 
 
-def _passed_on(job: Job, target: Target, failure: UpstreamFailure) -> RelayError:
-    """The caller's own fault, in upstream's words without its secrets."""
+def _in_their_words(job: Job, target: Target, failure: UpstreamFailure, kind: type[RelayError]) -> RelayError:
+    """What is wrong with a request, as upstream told it, without its secrets."""
     status = failure.status if failure.status in (400, 413, 415, 422) else 400
     code = {413: "too_large", 422: "unprocessable"}.get(status, "invalid_request")
     text = scrub(failure.text, target.secret, base_url=target.base_url) or "The upstream refused the request."
-    refused = Refused(Fault(code, text, status=status))
+    told = kind(Fault(code, text, status=status))
     if failure.body and len(failure.body) <= CAP and target.format == job.ctx.api_format:
         vendor = scrub(failure.body.decode("utf-8", "replace"), target.secret, base_url=target.base_url)
-        refused.body = vendor.encode() if _is_error_object(vendor) else b""
-    return refused
+        told.body = vendor.encode() if _is_error_object(vendor) else b""
+    return told
 
 
 def _is_error_object(text: str) -> bool:

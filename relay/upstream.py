@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
+import time
 import zlib
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -183,7 +184,11 @@ class Upstream:
                     headers=headers,
                     allow_redirects=False,
                     proxy=target.proxy or None,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=request.connect_timeout),
+                    timeout=aiohttp.ClientTimeout(
+                        total=None,
+                        sock_connect=request.connect_timeout,
+                        sock_read=request.first_byte_timeout,  # from when the request is sent
+                    ),
                 )
         except TimeoutError as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -191,6 +196,10 @@ class Upstream:
             raise UpstreamFailure("first_byte_timeout", phase="headers", text="no answer in time") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _translated(error) from error
+        if response.connection is not None and response.connection.protocol is not None:
+            # What follows the headers has timers of its own.
+            response.connection.protocol.read_timeout = None
+            response.connection.protocol.start_timeout()
         return Opened(response)
 
     def _url(self, url: str) -> URL:
@@ -242,8 +251,8 @@ def _words(error: BaseException) -> str:
 
 
 def retry_after(headers: Any) -> float | None:
-    """Seconds from `retry-after-ms`, `retry-after` (seconds or a date against the answer's own `date`); None
-    where nothing usable is given."""
+    """Seconds from `retry-after-ms`, `retry-after` (seconds or a date against the answer's own `date`,
+    else our clock); None where nothing usable is given."""
     milliseconds = headers.get("retry-after-ms")
     if milliseconds is not None and (seconds := _number(milliseconds)) is not None:
         return seconds / 1000
@@ -253,8 +262,9 @@ def retry_after(headers: Any) -> float | None:
     if (seconds := _number(value)) is not None:
         return seconds
     try:
-        until, now = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("date", ""))
-        return max(0.0, (until - now).total_seconds())
+        until, sent = parsedate_to_datetime(value), headers.get("date")
+        now = parsedate_to_datetime(sent).timestamp() if sent else time.time()
+        return max(0.0, until.timestamp() - now)
     except (ValueError, TypeError):
         return None
 

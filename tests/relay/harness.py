@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,10 +120,19 @@ async def served(application: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def house(door: str, *, knobs: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[House]:
-    """A relay behind `door` (asgi or django), one simulator behind it, one API key for it."""
+async def house(
+    door: str,
+    *,
+    knobs: dict[str, Any] | None = None,
+    prepare: Callable[[str], object] | None = None,
+    **options: Any,
+) -> AsyncIterator[House]:
+    """A relay behind `door` (asgi or django), one simulator behind it, one API key for it. `prepare` gets the
+    simulator's address once the ordinary rows stand, before the engine reads them."""
     async with Simulator() as vendor:
         secret = await sync_to_async(configure)(vendor.url, **options)
+        if prepare is not None:
+            await sync_to_async(prepare)(vendor.url)
         base = Knobs.from_settings()
         values = {name: getattr(base, name) for name in Knobs.__slots__} | (knobs or {})
         application = RelayDoor() if door == "asgi" else BodyLimit(get_asgi_application())
