@@ -195,6 +195,7 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
         body,
         connect_timeout=target.connect_timeout or knobs.connect_timeout,
         first_byte_timeout=min(target.first_byte_timeout or default, remaining),
+        on_sent=log.sent,
     )
     opened = await engine.upstream.open(target, outgoing)
     log.phase, log.status_code, log.upstream_request_id = "headers", opened.status, opened.request_id

@@ -46,6 +46,11 @@ class AttemptLog:
     ended: bool = False
     maybe_billed: bool = False
 
+    def sent(self) -> None:
+        """The whole request has left: from here on the vendor may do the work, and bill it."""
+        if self.phase == "send":
+            self.phase = "headers"
+
 
 @dataclass(slots=True, repr=False, eq=False)
 class StreamContext:

@@ -10,7 +10,7 @@ from typing import Any
 from relay.context import AttemptLog, StreamContext
 from relay.knobs import Knobs
 from usage.bodies import BodyQueue
-from usage.charge import Charge, charge
+from usage.charge import LEFT_UNFINISHED, Charge, charge
 from usage.journal import Journal
 from usage.pico import to_pico
 from usage.ratio import Ratios
@@ -129,8 +129,8 @@ class Ledger:
 
     def final(self, ctx: StreamContext, now: float) -> None:
         """Prices a request that is over and writes its record. `now` is monotonic seconds."""
-        if ctx.attempts and not ctx.attempts[-1].total_ms:
-            ctx.attempts[-1].total_ms = round((now - ctx.attempts[-1].began) * 1000)
+        if ctx.attempts:
+            _close(ctx, ctx.attempts[-1], now)
         charges = [self._charge(ctx, log) for log in ctx.attempts]
         record = {**_asked(ctx), **self._told(ctx, now)}
         price = None
@@ -227,6 +227,15 @@ class Ledger:
 def _state(table: str, number: int, at: int, columns: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A `state` line: what changed in a row that the machine keeps, and when."""
     return "state", {"table": table, "id": number, "at": at, "columns": columns}
+
+
+def _close(ctx: StreamContext, log: AttemptLog, now: float) -> None:
+    """Notes how the last attempt ended where it was cut off with the request."""
+    if not log.total_ms:
+        log.total_ms = round((now - log.began) * 1000)
+    if ctx.outcome in LEFT_UNFINISHED and not log.verdict and not log.ended:
+        log.verdict = log.reason = ctx.outcome
+        log.maybe_billed = not log.delivered and log.phase not in ("connect", "send")
 
 
 def _offset(ctx: StreamContext, milliseconds: int | None) -> int | None:

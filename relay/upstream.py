@@ -7,11 +7,14 @@ import io
 import ssl
 import time
 import zlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import BytesIOPayload, BytesPayload
 from yarl import URL
 
 from providers import dialer
@@ -28,7 +31,7 @@ FREE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request as it is sent. Timeouts are seconds."""
+    """A request as it is sent. Timeouts are seconds; `on_sent` is called once all of it has left."""
 
     method: str
     url: str
@@ -36,6 +39,37 @@ class Outgoing:
     body: Sendable | None = field(repr=False)
     connect_timeout: float
     first_byte_timeout: float
+    on_sent: Callable[[], None]
+
+
+class _Body(BytesPayload):
+    """A body that tells when it has left."""
+
+    def __init__(self, data: bytes, on_sent: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._on_sent = on_sent
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        await super().write_with_length(writer, content_length)
+        self._on_sent()
+
+
+class _LargeBody(BytesIOPayload):
+    """The same, sent piece by piece, not in one write that blocks the loop."""
+
+    def __init__(self, data: bytes, on_sent: Callable[[], None]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._on_sent = on_sent
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        await super().write_with_length(writer, content_length)
+        self._on_sent()
+
+
+async def _told(pieces: AsyncIterator[bytes], on_sent: Callable[[], None]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        yield piece
+    on_sent()
 
 
 class Inflater:
@@ -173,8 +207,9 @@ class Upstream:
             data = request.body.data
             if not isinstance(data, bytes):
                 headers = {**headers, "content-length": str(request.body.size)}
-            elif len(data) > LARGE_BODY:
-                data = io.BytesIO(data)  # sent piece by piece, not in one write that blocks the loop
+                data = _told(data, request.on_sent)
+            elif data:
+                data = (_LargeBody if len(data) > LARGE_BODY else _Body)(data, request.on_sent)
         try:
             async with asyncio.timeout(request.connect_timeout + request.first_byte_timeout):
                 response = await self._sessions[target.allow_private].request(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
+import psutil
 
 from tests.relay.harness import House, house
 from tests.rude import Rude
@@ -61,11 +65,48 @@ DIALECTS = {
 }
 
 
-async def ask(client: Rude, each: House, dialect: Dialect = CHAT, **more: Any) -> None:
-    """Sends a request for a stream."""
-    await client.ask(
-        dialect.path, {**dialect.body, **more}, {"x-api-key": each.secret, **dict(dialect.headers)}
-    )
+async def ask(
+    client: Rude,
+    each: House,
+    dialect: Dialect = CHAT,
+    *,
+    label: str = "",
+    only: int | None = None,
+    **more: Any,
+) -> None:
+    """Sends a request for a stream, or what `more` makes of it. `label` is the client's own request id."""
+    headers = {"x-api-key": each.secret, **dict(dialect.headers)}
+    if label:
+        headers["x-request-id"] = label
+    await client.ask(dialect.path, {**dialect.body, **more}, headers, only=only)
+
+
+def events(dialect: Dialect, body: bytes) -> list[dict[str, Any]]:
+    """The parsed events of a stream."""
+    if dialect is GEMINI_ARRAY:
+        parsed: list[dict[str, Any]] = orjson.loads(body if body.rstrip().endswith(b"]") else body + b"]")
+        return parsed
+    data = [line[6:] for line in body.split(b"\n") if line.startswith(b"data: ")]
+    return [orjson.loads(each) for each in data if each != b"[DONE]"]
+
+
+def text_of(dialect: Dialect, body: bytes) -> str:
+    """The text that a stream delivered, read with nothing of ours."""
+    parts: list[str] = []
+    for event in events(dialect, body):
+        if dialect.name == "openai_chat":
+            parts += [choice["delta"].get("content") or "" for choice in event.get("choices", ())]
+        elif dialect.name == "openai_responses" and event["type"] == "response.output_text.delta":
+            parts.append(event["delta"])
+        elif dialect.name == "anthropic" and event["type"] == "content_block_delta":
+            parts.append(event["delta"].get("text", ""))
+        elif dialect.name == "gemini":
+            parts += [
+                part.get("text", "")
+                for candidate in event.get("candidates", ())
+                for part in candidate["content"].get("parts", ())
+            ]
+    return "".join(parts)
 
 
 async def gone(seen: Any, within: float) -> None:
@@ -109,7 +150,22 @@ def uploads() -> list[str]:
     return held
 
 
-def final_of(each: House) -> dict[str, Any]:
-    """The one final line."""
-    (final,) = each.journal()
+async def final_of(each: House) -> dict[str, Any]:
+    """The one final line, once it is there."""
+    (final,) = await each.settled()
     return final
+
+
+async def blocked(each: House) -> None:
+    """Waits until the one open request waits for its client to take what it was sent."""
+    async with asyncio.timeout(10):
+        since = None
+        while since is None or time.monotonic() - since < 0.1:
+            await asyncio.sleep(0.01)
+            since = next((ctx.blocked_since for ctx in each.engine.open), None)
+
+
+def connected(port: int) -> bool:
+    """Whether the relay still holds its end of the connection with a client's port."""
+    held = psutil.Process().net_connections("tcp4")
+    return any(each.raddr[1:] == (port,) and each.status == "ESTABLISHED" for each in held)

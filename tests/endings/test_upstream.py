@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.endings.kit import DIALECTS, GEMINI_ARRAY, MICRO, Dialect, ask, clean_house
+from tests.endings.kit import DIALECTS, MICRO, Dialect, ask, clean_house, events, text_of
 from tests.relay.harness import House
 from tests.rude import Heard, rude
 
@@ -87,34 +87,6 @@ async def heard_in_all(each: House, play: str) -> list[tuple[str, Dialect, Heard
         (f"{name}: {play}", dialect, answer, by_id[answer.headers["x-request-id"]])
         for (name, dialect), answer in zip(DIALECTS.items(), answers, strict=True)
     ]
-
-
-def events(dialect: Dialect, body: bytes) -> list[dict[str, Any]]:
-    """The parsed events of a stream."""
-    if dialect is GEMINI_ARRAY:
-        parsed: list[dict[str, Any]] = orjson.loads(body if body.rstrip().endswith(b"]") else body + b"]")
-        return parsed
-    data = [line[6:] for line in body.split(b"\n") if line.startswith(b"data: ")]
-    return [orjson.loads(each) for each in data if each != b"[DONE]"]
-
-
-def text_of(dialect: Dialect, body: bytes) -> str:
-    """The text that a stream delivered, read with nothing of ours."""
-    parts: list[str] = []
-    for event in events(dialect, body):
-        if dialect.name == "openai_chat":
-            parts += [choice["delta"].get("content") or "" for choice in event.get("choices", ())]
-        elif dialect.name == "openai_responses" and event["type"] == "response.output_text.delta":
-            parts.append(event["delta"])
-        elif dialect.name == "anthropic" and event["type"] == "content_block_delta":
-            parts.append(event["delta"].get("text", ""))
-        elif dialect.name == "gemini":
-            parts += [
-                part.get("text", "")
-                for candidate in event.get("candidates", ())
-                for part in candidate["content"].get("parts", ())
-            ]
-    return "".join(parts)
 
 
 async def test_a_complete_stream_is_ok_and_billed_as_reported(door: str) -> None:
