@@ -141,28 +141,32 @@ class Fields:
 
     def integer(self, name: str) -> int | None:
         """An integer of at most 18 digits, else None: a wrong value is upstream's to refuse."""
-        value = self.raw(name)
-        return int(value) if _INTEGER.fullmatch(value) else None
+        raw = self._raws.get(name)
+        value = bytes(raw) if raw is not None else b""
+        return int(value) if value and _INTEGER.fullmatch(value) else None
 
     def text(self, name: str) -> str:
         """A string, else empty."""
-        value = self.raw(name)
-        if value[:1] != b'"':
-            return ""
-        return _TEXT.decode(value)
+        raw = self._raws.get(name)
+        value = bytes(raw) if raw is not None else b""
+        return _TEXT.decode(value) if value[:1] == b'"' else ""
 
     def within(self, *names: str, guarded: frozenset[str] = frozenset()) -> Fields:
         """The fields of the first of these fields that is an object; none where none is."""
         for name in names:
-            value = self.raw(name)
+            raw = self._raws.get(name)
+            value = bytes(raw) if raw is not None else b""
             if value[:1] == b"{":
                 return Fields(raw_fields(value), guarded)
-        return Fields({})
+        return _NO_FIELDS
 
     def count(self, name: str) -> int:
         """A number of repetitions: at least 1."""
         value = self.integer(name)
         return min(value, MAX_COUNT) if value is not None and value > 0 else 1
+
+
+_NO_FIELDS = Fields({})
 
 
 def read_fields(body: bytes, guarded: frozenset[str] = GUARDED) -> Fields:
