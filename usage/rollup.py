@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from usage.columns import Table
+from usage.columns import Row, Table
 from usage.measures import BUCKETS, FIRST_TOKEN_BOUNDS, TOTAL_BOUNDS, Measures, bucket
 from usage.models import ApiKeyRollup, AttemptRollup, Rollup
 
@@ -170,32 +170,32 @@ class RollupTables:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
-        self._tables: dict[type[Any], Table] = {
-            model: Table(model, connection, (*model.DIMENSIONS, *COLUMNS))
-            for model in (Rollup, ApiKeyRollup, AttemptRollup)
-        }
+        self._tables: dict[type[Any], Table] = {}
+        self._adding: dict[type[Any], str] = {}
+        self._replacing: dict[type[Any], str] = {}
+        for model in (Rollup, ApiKeyRollup, AttemptRollup):
+            table = self._tables[model] = Table(model, connection, (*model.DIMENSIONS, *COLUMNS))
+            conflict = f"({', '.join(model.DIMENSIONS)}) DO UPDATE SET "
+            self._adding[model] = conflict + ", ".join(
+                f"{column} = {table.name}.{column} + excluded.{column}" for column in COLUMNS
+            )
+            self._replacing[model] = conflict + ", ".join(
+                f"{column} = excluded.{column}" for column in COLUMNS
+            )
 
     def add(self, cursor: CursorWrapper, sums: Sums) -> None:
         """Adds to what is there, one statement a table, in the order of their keys: two writers that meet
         wait for each other and never in a circle."""
         for model, by_key in sums.tables():
             changes = sorted((key, values) for key, values in by_key.items() if any(values))
-            self._upsert(cursor, model, changes, "{column} = {table}.{column} + excluded.{column}")
+            self._tables[model].insert(cursor, self._rows(changes), conflict=self._adding[model])
 
-    def replace(self, cursor: CursorWrapper, model: type[Any], rows: Sequence[tuple[Key, list[int]]]) -> None:
+    def replace(self, cursor: CursorWrapper, model: type[Any], sums: Sequence[tuple[Key, list[int]]]) -> None:
         """Puts rows in the place of what is there."""
-        self._upsert(cursor, model, rows, "{column} = excluded.{column}")
+        self._tables[model].insert(cursor, self._rows(sums), conflict=self._replacing[model])
 
-    def _upsert(
-        self, cursor: CursorWrapper, model: type[Any], rows: Sequence[tuple[Key, list[int]]], change: str
-    ) -> None:
-        table = self._tables[model]
-        updates = ", ".join(change.format(column=column, table=table.name) for column in COLUMNS)
-        table.insert(
-            cursor,
-            [[quarter_value(self.connection, key[0]), *key[1:], *values] for key, values in rows],
-            conflict=f"({', '.join(model.DIMENSIONS)}) DO UPDATE SET {updates}",
-        )
+    def _rows(self, sums: Sequence[tuple[Key, list[int]]]) -> list[Row]:
+        return [[quarter_value(self.connection, key[0]), *key[1:], *values] for key, values in sums]
 
 
 def quarter_value(connection: BaseDatabaseWrapper, quarter: int) -> Any:

@@ -42,9 +42,12 @@ def state_table(model: type[models.Model], *, stamp: str) -> Apply:
     instant of the last change: an older one does not touch the row. Changes of rows that are gone are
     dropped."""
 
+    tables: dict[str, Table] = {}
+
     def apply(changes: Sequence[StateChange], using: str) -> None:
         connection = connections[using]
-        table = Table(model, connection)
+        table = tables.get(connection.vendor) or Table(model, connection)
+        tables[connection.vendor] = table
         wanted = newest(changes)
         there = _existing(model, connection, [change.id for change in wanted])
         key = model._meta.pk
