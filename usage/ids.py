@@ -9,8 +9,8 @@ RANDOM_BITS = 66
 
 
 def request_id(milliseconds: int, random: int) -> UUID:
-    """A UUIDv7 (RFC 9562) of the given Unix time in milliseconds. `random` gives its 66 free bits; the low byte
-    stays 0."""
+    """A UUIDv7 (RFC 9562) of the given Unix time in milliseconds. `random` gives its 66 free bits; the low
+    byte stays 0."""
     high, low = random >> 54 & 0xFFF, random & ((1 << 54) - 1)
     return UUID(int=(milliseconds << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | (low << 8))
 
@@ -28,5 +28,6 @@ def instant(identifier: UUID) -> datetime:
 
 
 def lower_bound(moment: datetime) -> UUID:
-    """The least id of requests that started at `moment` or later: a month, a day, a quarter is a range of ids."""
+    """The least id of requests that started at `moment` or later: a month, a day, a quarter is a range of
+    ids."""
     return UUID(int=(int(moment.timestamp() * 1000) << 80) | (0x7 << 76) | (0b10 << 62))

@@ -14,7 +14,8 @@ BUCKETS = 24
 
 
 def _bounds(first: float, last: float) -> tuple[int, ...]:
-    """Upper bounds in milliseconds of all buckets but the last, growing geometrically from `first` to `last`."""
+    """Upper bounds in milliseconds of all buckets but the last, growing geometrically from `first` to
+    `last`."""
     ratio = (last / first) ** (1 / (BUCKETS - 2))
     return tuple(round(first * ratio**step) for step in range(BUCKETS - 1))
 
@@ -44,8 +45,8 @@ def percentile(bounds: tuple[int, ...], counts: list[int], share: float) -> floa
 
 
 class Measures(models.Model):
-    """Sums over the records or attempts of one dimension. Costs are pico-dollars; a record without a price adds
-    nothing to `list_cost` and one to `unpriced`. Histogram columns are `first_token_00` and so on."""
+    """Sums over the records or attempts of one dimension. Costs are pico-dollars; a record without a price
+    adds nothing to `list_cost` and one to `unpriced`. Histogram columns are `first_token_00` and so on."""
 
     requests = models.BigIntegerField(_("requests"), default=0)
     input_tokens = models.BigIntegerField(_("input tokens"), default=0)

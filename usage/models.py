@@ -1,6 +1,7 @@
 """The ledger's tables: one record a request, one row an attempt, and the sums of both.
 
-References upward are by name only, without constraint and without index of their own: ids outlive what they name.
+References upward are by name only, without constraint and without index of their own: ids outlive what they
+name.
 """
 
 from __future__ import annotations
@@ -51,12 +52,15 @@ def reference(to: str, label: Any, **options: Any) -> Any:
 
 
 class PriceSnapshot(models.Model):
-    """The unit prices that a request was billed at, per million tokens; shared, found by hash, never changed."""
+    """The unit prices that a request was billed at, per million tokens; shared, found by hash, never
+    changed."""
 
     hash = models.CharField(_("hash"), max_length=64, unique=True)
     source = models.CharField(_("source"), max_length=200, help_text=_("Where the price came from."))
     version = models.CharField(_("version"), max_length=64, blank=True)
-    tier = models.CharField(_("tier"), max_length=40, blank=True, help_text=_("The tier that the input fell into."))
+    tier = models.CharField(
+        _("tier"), max_length=40, blank=True, help_text=_("The tier that the input fell into.")
+    )
     input = MoneyField(_("input"))
     output = MoneyField(_("output"))
     cache_read = MoneyField(_("cache read"))
@@ -91,14 +95,17 @@ class UserAgent(models.Model):
 
 
 class Tokens(models.Model):
-    """Token counts of a record or an attempt, inclusive: input contains cache reads and writes, output reasoning."""
+    """Token counts of a record or an attempt, inclusive: input contains cache reads and writes, output
+    reasoning."""
 
     input_tokens = models.IntegerField(_("input tokens"), default=0)
     output_tokens = models.IntegerField(_("output tokens"), default=0)
     cached_tokens = models.IntegerField(_("cache read tokens"), default=0)
     cache_creation_tokens = models.IntegerField(_("cache write tokens"), default=0)
     cache_creation_1h_tokens = models.IntegerField(
-        _("cache write tokens, 1 hour"), default=0, help_text=_("The part of the cache writes kept for an hour.")
+        _("cache write tokens, 1 hour"),
+        default=0,
+        help_text=_("The part of the cache writes kept for an hour."),
     )
     reasoning_tokens = models.IntegerField(_("reasoning tokens"), default=0)
 
@@ -135,13 +142,19 @@ class Record(Tokens):
     )
     tool_uses = models.JSONField(_("server tool uses"), null=True, blank=True)
     service_tier = models.CharField(_("service tier"), max_length=20, blank=True)
-    list_cost = MoneyField(_("list cost"), null=True, blank=True, help_text=_("Empty where no price is known."))
-    own_cost = MoneyField(_("own cost"), default=0, help_text=_("What the providers charge us: all attempts."))
+    list_cost = MoneyField(
+        _("list cost"), null=True, blank=True, help_text=_("Empty where no price is known.")
+    )
+    own_cost = MoneyField(
+        _("own cost"), default=0, help_text=_("What the providers charge us: all attempts.")
+    )
     saved_cost = MoneyField(_("saved by cache"), default=0)
     price = reference("usage.PriceSnapshot", _("price"))
 
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices)
-    status_code = models.SmallIntegerField(_("status"), default=0, help_text=_("As sent to the client; 0 if nothing was."))
+    status_code = models.SmallIntegerField(
+        _("status"), default=0, help_text=_("As sent to the client; 0 if nothing was.")
+    )
     error_code = models.CharField(_("error code"), max_length=40, blank=True)
     error_text = models.TextField(_("error"), blank=True)
     finish_reason = models.CharField(_("finish reason"), max_length=40, blank=True)
@@ -150,7 +163,10 @@ class Record(Tokens):
     first_token_ms = models.IntegerField(_("ms to first token"), null=True, blank=True)
     total_ms = models.IntegerField(_("ms in all"), default=0)
     overhead_us = models.IntegerField(
-        _("own overhead, microseconds"), null=True, blank=True, help_text=_("Time before the first attempt was sent.")
+        _("own overhead, microseconds"),
+        null=True,
+        blank=True,
+        help_text=_("Time before the first attempt was sent."),
     )
     attempt_count = models.SmallIntegerField(_("attempts"), default=0)
     conversion = models.CharField(_("conversion"), max_length=200, blank=True)
@@ -167,7 +183,9 @@ class Record(Tokens):
     lossy = models.BooleanField(_("lossy"), default=False)
     unpriced = models.BooleanField(_("unpriced"), default=False)
     body_lost = models.BooleanField(_("body lost"), default=False)
-    amendments = models.SmallIntegerField(_("amendments"), default=0, help_text=_("Usage that came after the end."))
+    amendments = models.SmallIntegerField(
+        _("amendments"), default=0, help_text=_("Usage that came after the end.")
+    )
 
     class Meta:
         verbose_name = _("usage record")
@@ -230,7 +248,8 @@ class Attempt(Tokens):
 
 
 class Body(models.Model):
-    """Headers and bodies of a request whose API key asks for them; compressed, capped, with a time to live."""
+    """Headers and bodies of a request whose API key asks for them; compressed, capped, with a time to
+    live."""
 
     request_id = models.UUIDField(_("request id"), primary_key=True, editable=False)
     client_request_headers = models.JSONField(_("client's request headers"), null=True, blank=True)
@@ -264,7 +283,8 @@ class Rollup(Measures):
     outcome = models.CharField(_("outcome"), max_length=16)
 
     DIMENSIONS = (
-        "quarter", "consumer_id", "model_id", "provider_id", "key_id", "client_format", "upstream_format", "outcome",
+        "quarter", "consumer_id", "model_id", "provider_id", "key_id", "client_format", "upstream_format",
+        "outcome",
     )  # fmt: skip
 
     class Meta:
@@ -297,7 +317,9 @@ class ApiKeyRollup(Measures):
         verbose_name = _("rollup by API key")
         verbose_name_plural = _("rollups by API key")
         constraints = (
-            models.UniqueConstraint(fields=("quarter", "api_key_id", "model_id"), name="api_key_rollup_dimensions"),
+            models.UniqueConstraint(
+                fields=("quarter", "api_key_id", "model_id"), name="api_key_rollup_dimensions"
+            ),
         )
 
     def __str__(self) -> str:
