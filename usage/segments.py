@@ -25,14 +25,6 @@ class Reader:
         self.torn = False
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def size(self) -> int:
-        """Bytes in the segment now."""
-        return os.fstat(self._fd).st_size
-
-    def modified_ms(self) -> int:
-        """When the segment was last written, in Unix milliseconds."""
-        return os.fstat(self._fd).st_mtime_ns // 1_000_000
-
     def read(self, chunk: int = CHUNK) -> list[Line]:
         """The whole lines that follow, about `chunk` bytes of them; none at the end of what there is."""
         while True:
