@@ -24,6 +24,7 @@ def bare(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
+@pytest.mark.database
 @pytest.mark.django_db
 def test_missing_secrets_are_made_while_the_database_holds_no_key(bare: Settings, data_dir: Path) -> None:
     boot.ensure_secrets()
@@ -35,6 +36,7 @@ def test_missing_secrets_are_made_while_the_database_holds_no_key(bare: Settings
     assert len(bare.SECRET_KEY) >= 50
 
 
+@pytest.mark.database
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", secretfiles.NAMES)
 def test_a_missing_secret_stops_the_boot_once_the_database_holds_a_key(
@@ -50,6 +52,7 @@ def test_a_missing_secret_stops_the_boot_once_the_database_holds_a_key(
     assert not (data_dir / "secrets").exists()
 
 
+@pytest.mark.database
 @pytest.mark.django_db
 def test_present_secrets_are_left_alone(data_dir: Path) -> None:
     boot.ensure_secrets()
