@@ -18,6 +18,8 @@ FORWARDED = frozenset(
 )  # fmt: skip
 """What goes upstream of a client's headers. Anything else stays here: credentials, cookies, addresses,
 hop-by-hop."""
+LISTS = frozenset({b"accept", b"openai-beta", b"anthropic-beta"})
+"""Those whose value is a list, which may stand on several lines."""
 ANTHROPIC_FORWARDED = FORWARDED | {b"anthropic-version", b"anthropic-beta"}
 FORWARDED_TO: Mapping[str, frozenset[bytes]] = {
     "openai_chat": FORWARDED,
@@ -48,22 +50,24 @@ def to_upstream(client: Pairs, target: Target) -> dict[str, str]:
     allowed = FORWARDED_TO[target.format]
     nominated = _nominated(client)
     headers: dict[str, str] = {}
-    for name, value in client:
-        if name in allowed and name not in nominated and not _UNSAFE.search(value):
-            headers[name.decode("latin-1")] = value.decode("latin-1")
+    for name_, value_ in client:
+        if name_ in allowed and name_ not in nominated and not _UNSAFE.search(value_):
+            name, value = name_.decode("latin-1"), value_.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name_ in LISTS and name in headers else value
     headers["accept-encoding"] = "identity"
-    for name_, value_ in target.headers:
-        headers[name_.lower()] = value_
+    for name, value in target.headers:
+        headers[name.lower()] = value
     headers.update(FORMATS[target.format].credentials(target.secret, target.credential_style))
     return headers
 
 
 def _nominated(client: Pairs) -> frozenset[bytes]:
     """Header names that the client's `Connection` declares hop-by-hop."""
+    nominated: frozenset[bytes] = frozenset()
     for name, value in client:
         if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-            return frozenset(each.strip().lower() for each in value.split(b","))
-    return frozenset()
+            nominated |= frozenset(each.strip().lower() for each in value.split(b","))
+    return nominated
 
 
 def content_type(value: str, fallback: str) -> str:
