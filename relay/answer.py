@@ -47,10 +47,13 @@ class Stream:
         self._task = source if isinstance(source, asyncio.Task) else None
         self._winner = source if isinstance(source, StreamWinner) else None
         self._opened_array = False
+        # Until the door takes the first chunk it waits for the client, or for its own machinery.
+        self.ctx.blocked_since = time.monotonic()
+        job.engine.sending.add(self.ctx)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes for the client, frame for frame. Settles the request in whatever ending."""
-        self.ctx.task = asyncio.current_task()
+        self.ctx.task, self.ctx.blocked_since = asyncio.current_task(), None
         self.ctx.sent_status = 200
         try:
             if self._task is not None:
@@ -62,7 +65,7 @@ class Stream:
                     async for chunk in pump:
                         yield chunk
         except RelayError as error:
-            self._settle(error.outcome, code=error.fault.code, fault=error.fault)
+            self._settle(error.outcome, code=error.code, fault=error.fault)
             yield self._told(error.fault)
         except UpstreamFailure as failure:
             yield self._broken(failure)
@@ -75,6 +78,7 @@ class Stream:
         """Settles what is not settled (the client left, or we were told to stop) and lets the upstream go. A
         second call does nothing."""
         ctx, task = self.ctx, self._task
+        self._job.engine.sending.discard(ctx)
         if task is not None and not task.done():
             task.cancel()
         elif task is not None and self._winner is None and not task.cancelled() and task.exception() is None:
@@ -112,7 +116,8 @@ class Stream:
             if passed.out:
                 self._opened_array = True
                 yield passed.out
-                last_sent = time.monotonic()
+                # While the client held us up, upstream's silence was not its own.
+                last_byte = last_sent = time.monotonic()
             if watch.error is not None:
                 error = watch.error
                 raise UpstreamFailure(phase="stream", status=error.status, error=error)
@@ -120,8 +125,10 @@ class Stream:
                 break
             data = await self._read(winner, last_byte, last_sent)
             if data is None:
+                before = time.monotonic()
                 yield self._wire.keep_alive(array=self._job.brief.array)
                 last_sent = time.monotonic()
+                last_byte += last_sent - before
                 passed = Passed()
                 continue
             last_byte = time.monotonic()
@@ -147,8 +154,11 @@ class Stream:
             yield trailing
 
     async def _read(self, winner: StreamWinner, last_byte: float, last_sent: float) -> bytes | None:
-        """What upstream sends next; None when it is time for a keep-alive. Raises UpstreamFailure."""
+        """What upstream sends next; None when it is time for a keep-alive. Raises UpstreamFailure and
+        Interrupted."""
         knobs, ctx = self._job.engine.knobs, self.ctx
+        if ctx.interruption:
+            raise Interrupted(ctx.interruption)
         idle = last_byte + (winner.target.idle_timeout or knobs.idle_timeout)
         deadline = min(idle, self._job.deadline, last_sent + knobs.keep_alive)
         try:
@@ -156,7 +166,7 @@ class Stream:
                 return await winner.opened.read()
         except TimeoutError as error:
             if ctx.interruption:
-                raise Interrupted(self.ctx.interruption) from error
+                raise Interrupted(ctx.interruption) from error
             now = time.monotonic()
             if now >= self._job.deadline:
                 raise UpstreamFailure(
@@ -174,11 +184,12 @@ class Stream:
     async def _hold(self, winner: StreamWinner, end: bytes) -> bytes:
         """Gemini's end with what follows it within a moment: its usage may come in a later frame."""
         with suppress(TimeoutError, UpstreamFailure, FrameTooLarge):
-            async with asyncio.timeout(GEMINI_HOLD):
+            async with asyncio.timeout(GEMINI_HOLD) as self.ctx.alarm:
                 while data := await winner.opened.read():
                     passed = winner.watch.feed(data)
                     self._learn(winner, passed)
                     end += passed.out + passed.end
+        self.ctx.alarm = None
         passed = winner.watch.finish()
         self._learn(winner, passed)
         return end + passed.out + passed.end
@@ -198,6 +209,7 @@ class Stream:
         winner.log.bytes_received = winner.opened.bytes_received
         if winner.watch.usage() != before:
             self._learn(winner, Passed())
+            winner.log.usage = winner.watch.usage()
             self._job.engine.ledger.amend(self.ctx)
 
     def _learn(self, winner: StreamWinner, passed: Passed) -> None:

@@ -277,7 +277,7 @@ async def first_frames(job: Job, target: Target, log: AttemptLog, opened: Opened
         raise UpstreamFailure("too_large", phase="first_event", text=str(error)) from error
     except BadFrame as error:
         raise UpstreamFailure("bad_frame", phase="first_event", text=str(error)) from error
-    log.phase = "stream"
+    log.phase, log.watch = "stream", watch
     log.delivered = True
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
     content_type = _stream_type(opened, job.brief)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+CUT = "aether.cut"
+"""ASGI extension: a function that closes the client's connection at once, whatever still waits to be sent."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -21,3 +25,11 @@ class Call:
     """What the client announced of its body, 0 where it did not. It may lie."""
     chunks: AsyncGenerator[bytes, None] = field(repr=False)
     """The body, piece by piece. Raises errors.Unreadable if the client leaves before its end."""
+    cut: Callable[[], None] | None = field(default=None, repr=False)
+    """Closes the client's connection at once; None where the server has no such thing."""
+
+
+def cut_of(scope: Mapping[str, Any]) -> Callable[[], None] | None:
+    """How to close the connection of an ASGI scope at once, if the server lets us."""
+    found: Callable[[], None] | None = (scope.get("extensions") or {}).get(CUT)
+    return found

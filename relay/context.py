@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from wire.format import StreamWatch
 from wire.types import Brief, Usage
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class AttemptLog:
     delivered: bool = False
     ended: bool = False
     maybe_billed: bool = False
+    watch: StreamWatch | None = None
+    """What follows the stream that answers; it knows the usage so far."""
 
     def sent(self) -> None:
         """The whole request has left: from here on the vendor may do the work, and bill it."""
@@ -167,6 +171,8 @@ class StreamContext:
     alarm: asyncio.Timeout | None = None
     """The running wait for upstream; rescheduled to wake the stream early."""
     task: asyncio.Task[Any] | None = None
+    cut: Callable[[], None] | None = None
+    """Closes the client's connection at once."""
 
     def __repr__(self) -> str:
         return (

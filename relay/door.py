@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from relay import engine as engines
 from relay.answer import Answer, Stream
-from relay.call import Call
+from relay.call import Call, cut_of
 from relay.errors import Unreadable
 from relay.pipeline import relay
 from relay.refusals import closed, late, oversized
@@ -43,6 +43,7 @@ class RelayDoor:
             address=(scope.get("client") or ("",))[0],
             length=_length(scope),
             chunks=body.chunks(),
+            cut=cut_of(scope),
         )
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         watch = asyncio.create_task(_watch(body, receive, task))

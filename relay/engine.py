@@ -41,6 +41,8 @@ PATROL = 0.25
 CHECKPOINT = 1.0
 SYNC = 0.1
 USED = 10.0
+HASTE = 0.5
+"""Seconds that an interrupted request's client has to take what it was sent, so that it can be told."""
 FAREWELL = 5.0
 """Seconds that interrupted requests have to tell their clients."""
 PLANS = 10_000
@@ -70,6 +72,8 @@ class Engine:
         self.in_flight = InFlight()
         self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
         self.open: set[StreamContext] = set()
+        self.sending: set[StreamContext] = set()
+        """Those whose stream is on its way to the client, settled or not."""
         self.plans: dict[tuple[int, str, str], Plan] = {}
         self.responses: OrderedDict[str, StoredRef] = OrderedDict()
         self.body_bytes = 0
@@ -208,16 +212,23 @@ class Engine:
 
     def interrupt(self, reason: str, streams: Iterable[StreamContext] | None = None) -> None:
         """Ends open requests in order: each tells its client and settles as interrupted."""
+        loop = asyncio.get_running_loop()
         for ctx in list(self.open if streams is None else streams):
             if ctx.settled or ctx.interruption:
                 continue
             ctx.interruption = reason
-            if ctx.blocked_since is not None or ctx.alarm is None:
-                if ctx.task is not None:
-                    ctx.task.cancel()
-            else:
+            if ctx.blocked_since is not None:
+                loop.call_later(HASTE, self._hasten, ctx, ctx.blocked_since)
+            elif ctx.alarm is not None:
                 with suppress(RuntimeError):  # the wait ended in this very turn of the loop
-                    ctx.alarm.reschedule(asyncio.get_running_loop().time())
+                    ctx.alarm.reschedule(loop.time())
+            elif ctx.task is not None:
+                ctx.task.cancel()
+
+    def _hasten(self, ctx: StreamContext, blocked_since: float) -> None:
+        """Leaves an interrupted client that has taken nothing since."""
+        if ctx.blocked_since == blocked_since and ctx in self.sending:
+            _cut_off(ctx)
 
     # Jobs
     # ------------------------------------------------------------------------------------------------------
@@ -259,12 +270,12 @@ class Engine:
     async def _patrol(self) -> None:
         """Writes checkpoints, and ends requests whose client stopped taking what we send."""
         now = time.monotonic()
-        for ctx in list(self.open):
+        for ctx in list(self.sending):
             if ctx.blocked_since is not None and now - ctx.blocked_since > self.knobs.client_stall_timeout:
-                ctx.interruption = "stalled"
-                if ctx.task is not None:
-                    ctx.task.cancel()
-            elif ctx.chunk_count != ctx.checkpoint_mark and now - ctx.checkpointed >= CHECKPOINT:
+                ctx.interruption = ctx.interruption or "stalled"
+                _cut_off(ctx)
+        for ctx in list(self.open):
+            if ctx.chunk_count != ctx.checkpoint_mark and now - ctx.checkpointed >= CHECKPOINT:
                 ctx.checkpointed, ctx.checkpoint_mark = now, ctx.chunk_count
                 self.ledger.checkpoint(ctx)
 
@@ -273,6 +284,15 @@ class Engine:
 
     async def _sync(self) -> None:
         await self.ledger.sync()
+
+
+def _cut_off(ctx: StreamContext) -> None:
+    """Leaves a client that does not read. A connection that is merely closed would wait for it to take the
+    rest."""
+    if ctx.cut is not None:
+        ctx.cut()
+    elif ctx.task is not None:
+        ctx.task.cancel()
 
 
 def _stored_ref(ctx: StreamContext) -> StoredRef | None:

@@ -3,7 +3,8 @@
 RelayError         told to the client, in its own format
 ├── Refused        by us, or the caller's own fault: outcome `rejected`
 ├── Exhausted      every target failed: outcome `upstream_error`
-└── Interrupted    by our shutdown, or a revoked API key: outcome `interrupted`
+└── Interrupted    by our shutdown, or a revoked API key: outcome `interrupted`; as the client does not read:
+                   `client_gone`
 UpstreamFailure    one attempt failed; `failover.judge` decides what follows
 Unreadable         the client never finished its body: no answer can be owed, no record is left
 """
@@ -24,6 +25,8 @@ class RelayError(Exception):
         self.fault = fault
         self.retry_after = retry_after
         self.body = b""
+        self.code = fault.code
+        """The record's error code."""
 
 
 class Refused(RelayError):
@@ -43,6 +46,9 @@ class Interrupted(RelayError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(Fault("interrupted", _ENDED.get(reason, "The request was ended.")))
+        self.code = reason
+        if reason == "stalled":
+            self.outcome = "client_gone"
 
 
 _ENDED = {

@@ -122,7 +122,7 @@ class Ledger:
                 "request_id": str(ctx.request_id),
                 "number": log.number,
                 "committed": ctx.committed,
-                "usage": _plain_usage(log.usage),
+                "usage": _plain_usage(log.watch.usage() if log.watch else log.usage),
                 "text_bytes": ctx.text_bytes,
             },
         )

@@ -38,7 +38,7 @@ async def relay(engine: Engine, call: Call) -> Answer:
     found = match(call.method, call.path)
     ctx = StreamContext(model="", api_format=_client_format(call, found))
     engine.begin(ctx)
-    ctx.address = call.address
+    ctx.address, ctx.cut = call.address, call.cut
     ctx.client_request_id = _printable(header_rules.first(call.headers, b"x-request-id"), 120)
     ctx.user_agent = _printable(header_rules.first(call.headers, b"user-agent"), 300)
     try:
@@ -386,7 +386,7 @@ def refuse(engine: Engine, ctx: StreamContext, error: RelayError) -> Answer:
     if ctx.caller is not None and ctx.kind:
         ctx.sent_status = answer.status
         ctx.response_headers = _named(answer.headers)
-        engine.settle(ctx, error.outcome, code=error.fault.code, text=error.fault.text, answer=answer.body)
+        engine.settle(ctx, error.outcome, code=error.code, text=error.fault.text, answer=answer.body)
     return answer
 
 

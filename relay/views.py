@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from relay import engine as engines
 from relay.answer import Answer, Stream
-from relay.call import Call
+from relay.call import Call, cut_of
 from relay.errors import Unreadable
 from relay.pipeline import relay as answer_of
 from relay.refusals import closed, late
@@ -38,6 +38,7 @@ async def relay(request: HttpRequest, *_: str | None) -> HttpResponseBase:
         address=request.META.get("REMOTE_ADDR", ""),
         length=_length(request),
         chunks=_chunks(request),
+        cut=cut_of(request.scope),
     )
     try:
         answer = await answer_of(engine, call)

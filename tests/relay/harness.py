@@ -16,6 +16,7 @@ import uvicorn
 from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
 
+from aether.server import Protocol
 from consumers.models import ApiKey, Consumer
 from providers.models import Deployment, Endpoint, Key, Model, Provider
 from relay.door import BodyLimit, RelayDoor
@@ -104,7 +105,7 @@ async def served(application: Any) -> AsyncIterator[str]:
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            application, http="httptools", ws="none", lifespan="off", interface="asgi3", log_config=None,
+            application, http=Protocol, ws="none", lifespan="off", interface="asgi3", log_config=None,
             access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=2,
         )
     )  # fmt: skip

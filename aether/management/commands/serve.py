@@ -23,6 +23,7 @@ from django.db import connections
 from django.utils.translation import gettext as _
 
 from aether.boot import ensure_database, ensure_migrated, ensure_secrets
+from aether.server import Protocol
 from aether.supervision import Recorder, RecorderFailed, recorder_command
 from relay import engine as engines
 
@@ -78,7 +79,7 @@ class Command(BaseCommand):
             uvicorn.Config(
                 "aether.asgi:application",
                 loop="uvloop",
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 lifespan="on",
                 interface="asgi3",
