@@ -11,5 +11,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
-    re_path(r"^v1(beta)?(/.*)?$", views.relay, name="relay"),
+    re_path(r"^v1(beta)?(/[\s\S]*)?\Z", views.relay, name="relay"),  # whatever it holds, line ends too
 ]

@@ -16,7 +16,8 @@ from wire.types import Fault, InbandError
 
 class RelayError(Exception):
     """An error with its public words. `retry_after` is whole seconds, or None. `body`, where not empty, is
-    the vendor's own error object, scrubbed, to be sent in place of our envelope."""
+    the vendor's own error object, scrubbed, to be sent in place of our envelope. `allow` are the methods that
+    a path has, where another was tried."""
 
     outcome = "rejected"
 
@@ -25,6 +26,7 @@ class RelayError(Exception):
         self.fault = fault
         self.retry_after = retry_after
         self.body = b""
+        self.allow: tuple[str, ...] = ()
         self.code = fault.code
         """The record's error code."""
 

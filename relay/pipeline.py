@@ -23,7 +23,7 @@ from relay.estimate import estimated_count
 from relay.failover import UNSUPPORTED, judge
 from relay.payload import JsonBody, Payload, Upload
 from relay.refusals import internal, render, too_large
-from relay.routes import MODELS, Match, allowed_methods, match
+from relay.routes import MODELS, Match, allowed_methods, format_of, match
 from relay.scheduler import Plan, explain, plan
 from wire import FORMATS
 from wire.types import COUNT_TOKENS, STORED, TRANSCRIBE, BadRequest, Brief, Fault
@@ -132,9 +132,12 @@ async def _authenticated(engine: Engine, call: Call, api_format: str) -> auth.Ca
 
 def _no_such_path(call: Call) -> Refused:
     methods = allowed_methods(call.path)
-    if methods:
+    unknown_verb = call.method == "POST" and ":" in call.path.rpartition("/")[2]
+    if methods and not unknown_verb:
         text = f"{call.method} is not allowed for {_printable(call.path, 200)}; use {' or '.join(methods)}."
-        return Refused(Fault("method_not_allowed", text))
+        refused = Refused(Fault("method_not_allowed", text))
+        refused.allow = methods
+        return refused
     return Refused(
         Fault(
             "not_found",
@@ -147,10 +150,8 @@ def _no_such_path(call: Call) -> Refused:
 def _client_format(call: Call, found: Match | None) -> str:
     """The format that errors are told in; model lists have the shape their headers ask for."""
     if found is None:
-        return "gemini" if call.path.startswith("/v1beta") and "/models/" in call.path else "openai_chat"
-    if found.route.kind == MODELS:
-        return lists.shape(call)
-    return found.route.format
+        return format_of(call.method, call.path)
+    return lists.shape(call) if found.route.kind == MODELS else found.route.format
 
 
 # Reading room

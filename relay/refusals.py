@@ -5,7 +5,7 @@ from __future__ import annotations
 from relay import headers as header_rules
 from relay.answer import Answer
 from relay.errors import Exhausted, Refused, RelayError
-from relay.routes import match
+from relay.routes import format_of
 from wire import FORMATS
 from wire.types import Fault
 
@@ -21,6 +21,8 @@ def render(error: RelayError, api_format: str, request_id: str) -> Answer:
     ]
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
+    if error.allow:
+        headers.append((b"allow", ", ".join(error.allow).encode()))
     if error.fault.code == "insufficient_quota":
         headers.append((b"x-should-retry", b"false"))
     return Answer(status, headers, body=body)
@@ -28,13 +30,13 @@ def render(error: RelayError, api_format: str, request_id: str) -> Answer:
 
 def closed(method: str, path: str, *, why: str = "The relay is starting or stopping.") -> Answer:
     """503, while no engine is open."""
-    return render(Refused(Fault("unavailable", why), retry_after=1), _format(method, path), "none")
+    return render(Refused(Fault("unavailable", why), retry_after=1), format_of(method, path), "none")
 
 
 def late(method: str, path: str) -> Answer:
     """408, for a body that did not arrive in time."""
     answer = render(
-        Refused(Fault("request_timeout", "The request body took too long.")), _format(method, path), "none"
+        Refused(Fault("request_timeout", "The request body took too long.")), format_of(method, path), "none"
     )
     answer.headers.append((b"connection", b"close"))
     return answer
@@ -42,7 +44,7 @@ def late(method: str, path: str) -> Answer:
 
 def oversized(method: str, path: str, limit: int) -> Answer:
     """413, for a body that passes the limit while it comes in."""
-    answer = render(too_large(limit), _format(method, path), "none")
+    answer = render(too_large(limit), format_of(method, path), "none")
     answer.headers.append((b"connection", b"close"))
     return answer
 
@@ -57,8 +59,3 @@ def internal() -> RelayError:
     return Exhausted(
         Fault("internal", "The relay failed inside; the operator finds the reason by the request id.")
     )
-
-
-def _format(method: str, path: str) -> str:
-    found = match(method, path)
-    return found.route.format if found else "openai_chat"

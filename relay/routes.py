@@ -115,3 +115,12 @@ def match(method: str, path: str) -> Match | None:
 def allowed_methods(path: str) -> tuple[str, ...]:
     """The methods that `path` has; empty where the path is unknown."""
     return tuple(sorted(method for method in _METHODS if match(method, path)))
+
+
+def format_of(method: str, path: str) -> str:
+    """The format in which a request of this path is answered, also with an error: an unknown method is told
+    in the format of the path, an unknown path in OpenAI's, one of a Gemini model in Gemini's."""
+    for each in (method, *sorted(_METHODS, reverse=True)):
+        if found := match(each, path):
+            return found.route.format
+    return "gemini" if path.startswith("/v1beta/models/") else "openai_chat"
