@@ -79,7 +79,7 @@ class RelayedStream(StreamingHttpResponse):
 
     Django closes a bare async generator only by the garbage collector if the client leaves while the handler
     is blocked in `send`; and where it is cancelled before the first chunk, it only calls `close`, in a worker
-    thread.
+    thread, or not even that.
     """
 
     def __init__(self, stream: Stream, status: int) -> None:
@@ -104,6 +104,13 @@ class RelayedStream(StreamingHttpResponse):
 
     def close(self) -> None:
         super().close()
+        self._let_go()
+
+    def __del__(self) -> None:
+        # Cancelled within the middleware that this response passes on its way out, Django drops it unclosed.
+        self._let_go()
+
+    def _let_go(self) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stream.abandon)
 
