@@ -46,6 +46,8 @@ HASTE = 0.5
 FAREWELL = 5.0
 """Seconds that interrupted requests have to tell their clients."""
 PLANS = 10_000
+PlanKey = tuple[int, frozenset[int] | None, str, str]
+"""API key, the providers it may reach, model, format."""
 RESPONSES = 50_000
 
 
@@ -74,7 +76,7 @@ class Engine:
         self.open: set[StreamContext] = set()
         self.sending: set[StreamContext] = set()
         """Those whose stream is on its way to the client, settled or not."""
-        self.plans: dict[tuple[int, str, str], Plan] = {}
+        self.plans: dict[PlanKey, Plan] = {}
         self.responses: OrderedDict[str, StoredRef] = OrderedDict()
         self.body_bytes = 0
         self.draining = False
@@ -197,7 +199,7 @@ class Engine:
         if log.isEnabledFor(level):
             log.log(level, ctx.get_log_summary(str(ctx.request_id)[-12:], round((now - ctx.began) * 1000)))
 
-    def remember_plan(self, known: tuple[int, str, str], chosen: Plan) -> None:
+    def remember_plan(self, known: PlanKey, chosen: Plan) -> None:
         """Keeps a plan until the catalog changes; at the bound all are forgotten."""
         if len(self.plans) >= PLANS:
             self.plans.clear()

@@ -24,7 +24,7 @@ from relay.failover import UNSUPPORTED, judge
 from relay.payload import JsonBody, Payload, Upload
 from relay.refusals import internal, render, too_large
 from relay.routes import MODELS, Match, allowed_methods, format_of, match
-from relay.scheduler import Plan, explain, plan
+from relay.scheduler import NOT_SERVED, UNPRICED, Plan, explain, plan
 from wire import FORMATS
 from wire.types import COUNT_TOKENS, STORED, TRANSCRIBE, BadRequest, Brief, Fault
 
@@ -251,7 +251,7 @@ async def _plan(
     if brief.previous_id:
         ref = await stored.find(engine, brief.previous_id, caller)
         pinned = (ref.endpoint_id, ref.key_id)
-    known = (caller.api_key_id, entry.name, ctx.api_format)
+    known = (caller.api_key_id, caller.allowed_providers, entry.name, ctx.api_format)
     chosen = engine.plans.get(known) if pinned is None else None
     if chosen is None:
         chosen = plan(
@@ -259,30 +259,32 @@ async def _plan(
             caller=caller.api_key_id,
             providers=caller.allowed_providers,
             pinned=pinned,
+            priced_only=engine.knobs.unpriced == "refuse",
         )
         if pinned is None:
             engine.remember_plan(known, chosen)
     if not chosen.targets:
         ctx.explanation = explain(chosen)
-        if pinned is not None:
-            raise Exhausted(
-                Fault("upstream_error", "The key that holds the previous response is out of service.")
-            )
-        if chosen.skipped:
-            raise Exhausted(
-                Fault("unavailable", f"No upstream for {entry.name} is in service right now."), retry_after=30
-            )
-        others = ", ".join(sorted({each.target.format for each in entry.candidates})) or "none"
-        raise Refused(
-            Fault(
-                "model_not_found",
-                f"{entry.name} is not served in this format; it is served in: {others}.",
-                "model",
-            )
-        )
-    if engine.knobs.unpriced == "refuse" and all(each.price is None for each in chosen.targets):
-        raise Refused(Fault("invalid_request", f"The model {entry.name} has no price yet.", "model"))
+        raise _nobody(entry, {each.reason for each in chosen.skipped}, pinned=pinned is not None)
     return chosen
+
+
+def _nobody(entry: ModelEntry, reasons: set[str], *, pinned: bool) -> RelayError:
+    """Why no target is left, by the reasons for which all were skipped."""
+    if pinned:
+        return Exhausted(
+            Fault("upstream_error", "The key that holds the previous response is out of service.")
+        )
+    if UNPRICED in reasons:
+        return Refused(Fault("invalid_request", f"The model {entry.name} has no price yet.", "model"))
+    if reasons <= NOT_SERVED:
+        formats = {each.target.format for each in entry.candidates if not each.skipped}
+        others = ", ".join(sorted(formats)) or "none"
+        text = f"{entry.name} is not served in this format; it is served in: {others}."
+        return Refused(Fault("model_not_found", text, "model"))
+    return Exhausted(
+        Fault("unavailable", f"No upstream for {entry.name} is in service right now."), retry_after=30
+    )
 
 
 # Answers

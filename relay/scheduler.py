@@ -9,6 +9,10 @@ from hashlib import blake2b
 
 from providers.types import Candidate, Target
 
+UNPRICED = "no price yet"
+NOT_SERVED = frozenset({"format not served", "format not served for this model"})
+"""Reasons of the catalog that say what a provider does not offer, not that it is out of service."""
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -40,11 +44,12 @@ def plan(
     caller: int,
     providers: frozenset[int] | None = None,
     pinned: tuple[int, int] | None = None,
+    priced_only: bool = False,
 ) -> Plan:
     """Orders candidates in mode `provider_first`: provider priority, then key priority, lower first, equal
     rank spread by weighted rendezvous hashing of (API key, candidate). `providers` are the ids the caller may
     reach (None: all); `pinned` the (endpoint, key) that alone can serve a request which continues a stored
-    response."""
+    response. `priced_only` leaves out targets without a price."""
     usable: list[Target] = []
     skipped: list[Skipped] = []
     for candidate in candidates:
@@ -54,6 +59,8 @@ def plan(
             reason = "provider not allowed for this caller"
         if not reason and pinned is not None and (target.endpoint_id, target.key_id) != pinned:
             reason = "another key holds the response that this one continues"
+        if not reason and priced_only and target.price is None:
+            reason = UNPRICED
         if reason:
             skipped.append(Skipped(target, reason))
         else:
