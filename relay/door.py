@@ -65,32 +65,42 @@ class RelayDoor:
 
 
 class BodyLimit:
-    """Stands before Django's door: counts a body while it comes in, before Django spools it."""
+    """Stands before Django's door: counts a body while it comes in, before Django spools it, and waits for it
+    no longer than the other door does."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         engine = engines.current()
-        limit = engine.knobs.max_upload_bytes if engine else 0
-        size = 0
+        if engine is None or not engine.ready:
+            await _send(send, closed(scope["method"], _raw_path(scope)))
+            return
+        limit = engine.knobs.max_upload_bytes
+        deadline = asyncio.get_running_loop().time() + engine.knobs.client_body_timeout
+        size, whole = 0, False
+        refusal: Answer | None = None
 
         async def counted() -> MutableMapping[str, Any]:
-            nonlocal size
-            message = await receive()
+            nonlocal size, whole, refusal
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                refusal = late(scope["method"], _raw_path(scope))
+                return {"type": "http.disconnect"}  # to Django, which lets go of what it has
             size += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if size > limit:
-                raise _TooLarge
+                refusal = oversized(scope["method"], _raw_path(scope), limit)
+                return {"type": "http.disconnect"}
             return message
 
-        try:
-            await self._application(scope, counted, send)
-        except _TooLarge:
-            await _send(send, oversized(scope["method"], _raw_path(scope), limit))
-
-
-class _TooLarge(Exception):
-    pass
+        await self._application(scope, counted, send)
+        if refusal is not None:
+            await _send(send, refusal)
 
 
 async def _send(send: Send, answer: Answer) -> None:
