@@ -377,7 +377,12 @@ async def _stored(
         engine, ctx, call, found.route, ctx.brief, JsonBody(b""), Plan((target,)),
         deadline=ctx.began + engine.knobs.whole_total_timeout,
     )  # fmt: skip
-    answer = await _streamed(job) if ctx.brief.stream else _whole(job, await run(job, whole))
+    try:
+        answer = await _streamed(job) if ctx.brief.stream else _whole(job, await run(job, whole))
+    except Exhausted as error:
+        if error.fault.code != "model_not_found":
+            raise
+        raise stored.unknown(found.name) from error
     if found.route.method == "DELETE" and answer.status == 200:
         engine.responses.pop(found.name, None)
     return answer

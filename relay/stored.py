@@ -29,10 +29,13 @@ async def find(engine: Engine, response_id: str, caller: Caller) -> StoredRef:
                 break
             await asyncio.sleep(PAUSE)
     if ref is None or ref.consumer_id != caller.consumer_id:
-        raise Refused(
-            Fault("not_found", f"There is no stored response {response_id[:200]!r} for this API key.")
-        )
+        raise unknown(response_id)
     return ref
+
+
+def unknown(response_id: str) -> Refused:
+    """404, the same for an id that never was, is another consumer's, or is gone upstream."""
+    return Refused(Fault("not_found", f"There is no stored response {response_id[:200]!r} for this API key."))
 
 
 def _load(response_id: str) -> StoredRef | None:

@@ -111,7 +111,7 @@ PLAYS = (
 async def test_what_a_vendor_echoes_reaches_neither_client_nor_journal_nor_log(
     door: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", "aether")
     async with house(door, keys=("sk-vendor-first-key-1", "sk-vendor-first-key-12")) as each:
         for play in PLAYS:
             each.vendor.script([f"fault-{play}.leak"])
