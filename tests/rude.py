@@ -149,7 +149,11 @@ async def rude(url: str, *, stubborn: bool = False) -> AsyncIterator[Rude]:
     plug.setblocking(False)
     if stubborn:
         plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    await asyncio.get_running_loop().sock_connect(plug, (parts.hostname, parts.port))
+    try:
+        await asyncio.get_running_loop().sock_connect(plug, (parts.hostname, parts.port))
+    except OSError:
+        plug.close()
+        raise
     reader, writer = await asyncio.open_connection(sock=plug, limit=1024 if stubborn else 1 << 20)
     client = Rude(reader, writer)
     try:
