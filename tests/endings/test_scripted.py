@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from django.http.response import HttpResponseBase
 
 from relay import views
+from relay.answer import Answer
 from tests.endings.kit import CHAT, DIALECTS, Dialect, clean_house, final_of
 from tests.endings.scripted import Message, exchange, holds, is_head
 from tests.relay.harness import House
@@ -124,7 +126,7 @@ async def test_left_between_the_view_and_the_headers_is_settled_once(monkeypatch
     made: list[None] = []
     answered = views._response
 
-    def response(answer: views.Answer) -> views.HttpResponseBase:
+    def response(answer: Answer) -> HttpResponseBase:
         made.append(None)
         return answered(answer)
 
