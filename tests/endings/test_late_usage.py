@@ -79,7 +79,7 @@ async def _check_sums(row: Record) -> None:
     assert (row.outcome, row.amendments, row.estimated) == ("ok", 1, False)
     assert (row.input_tokens, row.output_tokens) == (100, 50)
     assert row.list_cost == row.own_cost == Decimal("0.0002")
-    assert await PriceSnapshot.objects.filter(id=row.price_id).aexists()
+    assert (await PriceSnapshot.objects.aget()).pk == row.price_id
     attempt = await Attempt.objects.aget()
     assert (attempt.output_tokens, attempt.own_cost) == (50, Decimal("0.0002"))
     for rollup in (await Rollup.objects.aget(), await AttemptRollup.objects.aget()):
