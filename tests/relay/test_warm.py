@@ -69,7 +69,8 @@ def hops(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 async def served(each: House, dialect: Dialect, *, stream: bool) -> None:
     """One request, to its end."""
-    path, body = dialect.path, dict(dialect.body)
+    path = dialect.path
+    body: dict[str, Any] = dict(dialect.body)
     if not stream:
         body.pop("stream", None)
         path = path.partition("?")[0].replace(":streamGenerateContent", ":generateContent")
