@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -36,11 +37,13 @@ STREAMED = MANNERS[:2]
 
 @dataclass
 class Seen:
-    """What a caller saw of one request. `tokens`, in and out, are those that its answer told."""
+    """What a caller saw of one request. `tokens`, in and out, are those that its answer told; `seconds` went
+    by between the answer's head and its end."""
 
     model: str
     heard: Heard
     finished: bool = False
+    seconds: float = 0.0
 
     @property
     def request_id(self) -> str:
@@ -134,8 +137,10 @@ class Callers:
             except EOFError:
                 return
             self.under_way += 1
+            begun = time.monotonic()
             try:
                 heard = await client.rest()
             finally:
                 self.under_way -= 1
+                seen.seconds = time.monotonic() - begun
             seen.finished = heard.status == 200 and heard.whole and manner.end in heard.body

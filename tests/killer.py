@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,10 @@ SECRET = "sk-aether-of-the-killers-tests-000000000000"
 MODELS = {
     "quick": "sim.chunks-8.delay-10",
     "middle": "sim.chunks-20.delay-50",
-    "long": "sim.chunks-50.delay-60",
+    "long": "sim.chunks-80.delay-50",
     "endless": "sim.chunks-4000.delay-50",
 }
-"""What the callers may ask for: an answer of a tenth of a second, of one, of three, and of minutes."""
+"""What the callers may ask for: an answer of a tenth of a second, of one, of four, and of minutes."""
 PRICE = (1_000_000, 2_000_000)
 """Pico-dollars for a token in, and for one out."""
 BOOT_SECONDS = 90.0
@@ -203,7 +204,7 @@ class Victim:
             if not is_gone(each):
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
-                until(lambda each=each: is_gone(each), what="a recorder's end")  # type: ignore[misc]
+                until(partial(is_gone, each), what="a recorder's end")
 
     # What it wrote
 

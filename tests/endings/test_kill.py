@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.database, pytest.mark.xdist_group("kill")]
 
 SMALL_SEGMENTS = {"RELAY_SEGMENT_BYTES": "32768"}
 """So that journals turn to the next segment while requests run."""
+SEVERAL_CHECKPOINTS = 2.5
+"""Seconds; they are written once a second."""
 SUMS = ("input_tokens", "output_tokens", "list_cost", "own_cost", "total_ms")
 
 
@@ -71,6 +74,21 @@ def assert_books_are_whole(server: Victim, seen: list[Seen]) -> dict[str, dict[s
     return found
 
 
+def assert_what_came_is_billed(cut: list[Seen], found: dict[str, dict[str, Any]]) -> None:
+    """Streams that ran for longer than checkpoints are apart are billed for what came, with a mark that it
+    is an estimate."""
+    for each in cut:
+        row = found[each.request_id]
+        if row["outcome"] != "interrupted":
+            continue
+        assert row["status_code"] in {0, 200}
+        assert bool(row["output_tokens"]) <= bool(row["estimated"])
+        if row["is_stream"] and each.seconds > SEVERAL_CHECKPOINTS:
+            assert (row["status_code"], row["estimated"]) == (200, True)
+            assert row["input_tokens"] > 0
+            assert row["output_tokens"] > 0
+
+
 def assert_sums_agree(server: Victim) -> None:
     """The rollups hold what the records and the attempts hold, no more and no less."""
     for by, table, rollup in (
@@ -101,7 +119,7 @@ async def test_a_server_killed_at_any_moment_loses_nothing_and_doubles_nothing(
         async with Callers(server.url, SECRET, ["quick", "middle", "long"]) as callers:
             for number in range(count(2, 10)):
                 await callers.busy(callers.parallel // 2)
-                await asyncio.sleep(random.uniform(0, 2))
+                await asyncio.sleep(random.uniform(0, 3))
                 await asyncio.to_thread(server.kill, with_recorder=number % 2 == 1)
                 await asyncio.to_thread(server.start)
             await callers.busy(callers.parallel // 2)
@@ -118,6 +136,7 @@ async def test_a_server_killed_at_any_moment_loses_nothing_and_doubles_nothing(
         cut = [each for each in callers.seen if each.request_id and not each.finished]
         assert cut
         assert {found[each.request_id]["outcome"] for each in cut} <= {"interrupted", "ok"}
+        assert_what_came_is_billed(cut, found)
         assert {row["outcome"] for row in found.values()} == {"interrupted", "ok"}
         assert server.end() == 0
         assert all(map(is_gone, server.recorders))
@@ -135,7 +154,7 @@ async def test_a_killed_recorder_comes_back_and_neither_loses_nor_doubles_a_reco
                 await asyncio.sleep(random.uniform(0, 1))
                 recorder = server.recorder()
                 recorder.kill()
-                await asyncio.to_thread(until, lambda gone=recorder: is_gone(gone), what="its end")
+                await asyncio.to_thread(until, partial(is_gone, recorder), what="its end")
                 assert await asyncio.to_thread(server.recorder) != recorder
         await asyncio.to_thread(server.drained)
 
