@@ -132,7 +132,7 @@ class Ledger:
         if ctx.attempts:
             _close(ctx, ctx.attempts[-1], now)
         charges = [self._charge(ctx, log) for log in ctx.attempts]
-        record = {**_asked(ctx), **self._told(ctx, now)}
+        record = {**_asked(ctx), **self._told(ctx, now), "list_cost": 0}
         price = None
         record["own_cost"] = sum(each.own_pico for each in charges)
         if ctx.attempts:
