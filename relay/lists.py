@@ -68,7 +68,15 @@ def _openai(entry: ModelEntry) -> dict[str, Any]:
 
 def _anthropic(entry: ModelEntry) -> dict[str, Any]:
     created = datetime.fromtimestamp(entry.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"type": "model", "id": entry.name, "display_name": entry.name, "created_at": created}
+    return {
+        "type": "model",
+        "id": entry.name,
+        "display_name": entry.name,
+        "created_at": created,
+        "lifecycle": "active",
+        "max_input_tokens": entry.context_window,
+        "max_tokens": entry.max_output_tokens,
+    }
 
 
 def _gemini(entry: ModelEntry) -> dict[str, Any]:
