@@ -15,6 +15,7 @@ from relay.errors import Interrupted, RelayError, UpstreamFailure
 from relay.failover import judge, reason_of
 from relay.scrub import scrub
 from wire import FORMATS
+from wire.arrays import elements
 from wire.format import Passed
 from wire.sse import frames
 from wire.types import BadFrame, Fault, FrameTooLarge, InbandError
@@ -137,7 +138,7 @@ class Stream:
                 continue
             passed = watch.finish()
             if not watch.ended and watch.error is None:
-                ctx.truncated = True
+                ctx.truncated = ctx.ended_early = True
                 self._learn(winner, passed)
                 raise UpstreamFailure(
                     "truncated", phase="stream", text="the stream ended without its end marker"
@@ -222,7 +223,8 @@ class Stream:
             self._record(passed)
 
     def _record(self, passed: Passed) -> None:
-        for frame in frames(passed.out + passed.end):
+        cut = elements if self._job.brief.array else frames
+        for frame in cut(passed.out + passed.end):
             if not frame.data or frame.data == b"[DONE]":
                 continue
             try:

@@ -141,6 +141,8 @@ class StreamContext:
     text_bytes: int = 0
     chunk_bytes: int = 0
     truncated: bool = False
+    ended_early: bool = False
+    """Upstream's stream ended without its end marker."""
     first_token_ms: int | None = None
 
     # told to the client
@@ -215,7 +217,7 @@ class StreamContext:
         request's own identity, its attempts so far and the instants of the request stay."""
         self.parsed_chunks, self.text_parts = [], []
         self.data_count = self.chunk_count = self.chunk_bytes = self.text_size = self.text_bytes = 0
-        self.has_completion = self.truncated = self.truncated_body = False
+        self.has_completion = self.truncated = self.truncated_body = self.ended_early = False
         self.input_tokens = self.output_tokens = self.cached_tokens = self.cache_creation_tokens = 0
         self.status_code, self.error_message = 200, None
         self.response_headers, self.upstream_response_headers = {}, {}

@@ -217,7 +217,7 @@ class Ledger:
             "total_ms": round((now - ctx.began) * 1000),
             "overhead_us": round(begun * 1_000_000) if ctx.dispatched is not None else None,
             "attempt_count": len(attempts),
-            "truncated": ctx.truncated,
+            "truncated": ctx.ended_early,
             "body_lost": ctx.body_lost,
             "explanation": ctx.explanation,
             "config_revision": ctx.revision,

@@ -96,6 +96,11 @@ class ArrayFramer:
                         yield at
 
 
+def elements(block: bytes) -> Iterator[Frame]:
+    """The elements of a block of whole ones, from wherever in an array."""
+    return map(read_element, ArrayFramer(len(block)).feed(block))
+
+
 def read_element(raw: bytes) -> Frame:
     """One element as a frame; the closing bracket and white space are frames without data."""
     data = raw.lstrip(_LEAD)
