@@ -253,7 +253,7 @@ async def first_frames(job: Job, target: Target, log: AttemptLog, opened: Opened
     if kind == "application/json" and not job.brief.array:
         await _refuse_json(job, wire, opened)
     log.phase = "first_event"
-    watch = wire.watch(job.brief)
+    watch = wire.watch(job.brief, max_event=job.engine.knobs.max_event_bytes)
     held: list[bytes] = []
     try:
         while True:

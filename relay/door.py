@@ -14,6 +14,7 @@ from relay.call import Call, cut_of
 from relay.errors import Unreadable
 from relay.pipeline import relay
 from relay.refusals import closed, late, oversized
+from relay.routes import takes_uploads
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -76,7 +77,11 @@ class BodyLimit:
         if engine is None or not engine.ready:
             await _send(send, closed(scope["method"], _raw_path(scope)))
             return
-        limit = engine.knobs.max_upload_bytes
+        path, knobs = _raw_path(scope), engine.knobs
+        limit = knobs.max_upload_bytes if takes_uploads(scope["method"], path) else knobs.max_body_bytes
+        if _length(scope) > limit:
+            await _send(send, oversized(scope["method"], path, limit))
+            return
         deadline = asyncio.get_running_loop().time() + engine.knobs.client_body_timeout
         size, whole = 0, False
         refusal: Answer | None = None
@@ -89,12 +94,12 @@ class BodyLimit:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                refusal = late(scope["method"], _raw_path(scope))
+                refusal = late(scope["method"], path)
                 return {"type": "http.disconnect"}  # to Django, which lets go of what it has
             size += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if size > limit:
-                refusal = oversized(scope["method"], _raw_path(scope), limit)
+                refusal = oversized(scope["method"], path, limit)
                 return {"type": "http.disconnect"}
             return message
 

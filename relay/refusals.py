@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+import time
+
 from relay import headers as header_rules
 from relay.answer import Answer
 from relay.errors import Exhausted, Refused, RelayError
 from relay.routes import format_of
+from usage import ids
 from wire import FORMATS
 from wire.types import Fault
 
@@ -30,13 +34,15 @@ def render(error: RelayError, api_format: str, request_id: str) -> Answer:
 
 def closed(method: str, path: str, *, why: str = "The relay is starting or stopping.") -> Answer:
     """503, while no engine is open."""
-    return render(Refused(Fault("unavailable", why), retry_after=1), format_of(method, path), "none")
+    return render(Refused(Fault("unavailable", why), retry_after=1), format_of(method, path), _fresh_id())
 
 
 def late(method: str, path: str) -> Answer:
     """408, for a body that did not arrive in time."""
     answer = render(
-        Refused(Fault("request_timeout", "The request body took too long.")), format_of(method, path), "none"
+        Refused(Fault("request_timeout", "The request body took too long.")),
+        format_of(method, path),
+        _fresh_id(),
     )
     answer.headers.append((b"connection", b"close"))
     return answer
@@ -44,9 +50,12 @@ def late(method: str, path: str) -> Answer:
 
 def oversized(method: str, path: str, limit: int) -> Answer:
     """413, for a body that passes the limit while it comes in."""
-    answer = render(too_large(limit), format_of(method, path), "none")
-    answer.headers.append((b"connection", b"close"))
-    return answer
+    return render(too_large(limit), format_of(method, path), _fresh_id())
+
+
+def _fresh_id() -> str:
+    """An id for an answer that the pipeline never saw."""
+    return str(ids.request_id(int(time.time() * 1000), secrets.randbits(ids.RANDOM_BITS)))
 
 
 def too_large(limit: int) -> Refused:

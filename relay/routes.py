@@ -117,6 +117,12 @@ def allowed_methods(path: str) -> tuple[str, ...]:
     return tuple(sorted(method for method in _METHODS if match(method, path)))
 
 
+def takes_uploads(method: str, path: str) -> bool:
+    """Whether a request of this path may bring a form, which may be larger than JSON."""
+    found = match(method, path)
+    return found is not None and found.route.kind == TRANSCRIBE
+
+
 def format_of(method: str, path: str) -> str:
     """The format in which a request of this path is answered, also with an error: an unknown method is told
     in the format of the path, an unknown path in OpenAI's, one of a Gemini model in Gemini's."""

@@ -14,7 +14,7 @@ from wire.format import StreamWatch, WholeReading
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object
 from wire.passthrough import Meter, Sight, Watch
 from wire.splice import apply, model_edits
-from wire.sse import Frame
+from wire.sse import MAX_EVENT, Frame
 from wire.types import COUNT_TOKENS, Brief, Fault, InbandError, Usage
 from wire.urls import join
 from wire.usage import ANTHROPIC, Counters, from_anthropic
@@ -97,9 +97,9 @@ class Anthropic:
         """Headers that carry the upstream secret."""
         return {"authorization": f"Bearer {secret}"} if style == "bearer" else {"x-api-key": secret}
 
-    def watch(self, brief: Brief) -> StreamWatch:
+    def watch(self, brief: Brief, *, max_event: int = MAX_EVENT) -> StreamWatch:
         """A fresh watch for one streamed attempt."""
-        return MessageWatch(brief)
+        return MessageWatch(brief, max_event)
 
     def read_whole(self, body: bytes, brief: Brief) -> WholeReading:
         """Reads a whole answer. Counting tokens costs none."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from wire.sse import MAX_EVENT
 from wire.types import Brief, Fault, InbandError, Usage
 
 
@@ -91,7 +92,7 @@ class WireFormat(Protocol):
     def credentials(self, secret: str, style: str = "") -> dict[str, str]:
         """Headers that carry the upstream secret. `style` is "" for the format's own way or "bearer"."""
 
-    def watch(self, brief: Brief) -> StreamWatch:
+    def watch(self, brief: Brief, *, max_event: int = MAX_EVENT) -> StreamWatch:
         """A fresh watch for one streamed attempt."""
 
     def read_whole(self, body: bytes, brief: Brief) -> WholeReading:

@@ -15,7 +15,7 @@ from wire.format import Passed, StreamWatch, WholeReading
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object
 from wire.passthrough import NOTHING, Meter, Sight, Watch
 from wire.splice import Edit, apply, item_spans, spans
-from wire.sse import Frame
+from wire.sse import MAX_EVENT, Frame
 from wire.types import COUNT_TOKENS, EMBED, BadFrame, BadRequest, Brief, Fault, InbandError, Usage
 from wire.urls import join, model_path
 from wire.usage import GEMINI, Counters, from_gemini
@@ -121,9 +121,9 @@ class Gemini:
         """Headers that carry the upstream secret."""
         return {"authorization": f"Bearer {secret}"} if style == "bearer" else {"x-goog-api-key": secret}
 
-    def watch(self, brief: Brief) -> StreamWatch:
+    def watch(self, brief: Brief, *, max_event: int = MAX_EVENT) -> StreamWatch:
         """A fresh watch for one streamed attempt."""
-        return ArrayWatch(brief) if brief.array else GeminiWatch(brief)
+        return ArrayWatch(brief, max_event) if brief.array else GeminiWatch(brief, max_event)
 
     def read_whole(self, body: bytes, brief: Brief) -> WholeReading:
         """Reads a whole answer. Counting tokens costs none."""
@@ -185,8 +185,8 @@ class GeminiWatch(Watch):
 
     _meter = _METER
 
-    def __init__(self, brief: Brief) -> None:
-        super().__init__(brief)
+    def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
+        super().__init__(brief, max_event)
         self._finished: set[Any] = set()
 
     def usage(self) -> Usage:
@@ -230,9 +230,9 @@ class ArrayWatch(GeminiWatch):
     """Follows a streamed JSON array. Its closing bracket is forwarded only after a format's own end: behind
     half an answer it would present it as whole."""
 
-    def __init__(self, brief: Brief) -> None:
-        super().__init__(brief)
-        self._array = ArrayFramer()
+    def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
+        super().__init__(brief, max_event)
+        self._array = ArrayFramer(max_event)
 
     def feed(self, data: bytes) -> Passed:
         """Takes one read."""

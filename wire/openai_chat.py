@@ -15,7 +15,7 @@ from wire.format import Passed, StreamWatch, WholeReading
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object
 from wire.passthrough import Meter, Sight, Watch
 from wire.splice import apply, model_edits, usage_edits
-from wire.sse import Frame
+from wire.sse import MAX_EVENT, Frame
 from wire.types import COMPLETE, GENERATE, Brief, Fault, InbandError, Usage
 from wire.usage import OPENAI, Counters, from_openai
 
@@ -89,9 +89,10 @@ class OpenAIChat:
         """Headers that carry the upstream secret."""
         return openai.credentials(secret, style)
 
-    def watch(self, brief: Brief) -> StreamWatch:
+    def watch(self, brief: Brief, *, max_event: int = MAX_EVENT) -> StreamWatch:
         """A fresh watch for one streamed attempt."""
-        return ChatWatch(brief) if brief.kind in (GENERATE, COMPLETE) else openai_family.EventWatch(brief)
+        kind = ChatWatch if brief.kind in (GENERATE, COMPLETE) else openai_family.EventWatch
+        return kind(brief, max_event)
 
     def read_whole(self, body: bytes, brief: Brief) -> WholeReading:
         """Reads a whole answer."""
@@ -150,8 +151,8 @@ class OpenAIChat:
 class ChatWatch(Watch):
     """Follows a stream of chat chunks (or of legacy completions)."""
 
-    def __init__(self, brief: Brief) -> None:
-        super().__init__(brief)
+    def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
+        super().__init__(brief, max_event)
         self._meter = meter(brief)
 
     def usage(self) -> Usage:

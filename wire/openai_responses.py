@@ -14,7 +14,7 @@ from wire.format import StreamWatch, WholeReading
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object
 from wire.passthrough import Meter, Sight, Watch
 from wire.splice import apply, model_edits
-from wire.sse import Frame
+from wire.sse import MAX_EVENT, Frame
 from wire.types import STORED, BadRequest, Brief, Fault, InbandError, Usage
 from wire.usage import RESPONSES, Counters, from_openai
 
@@ -107,9 +107,9 @@ class OpenAIResponses:
         """Headers that carry the upstream secret."""
         return openai.credentials(secret, style)
 
-    def watch(self, brief: Brief) -> StreamWatch:
+    def watch(self, brief: Brief, *, max_event: int = MAX_EVENT) -> StreamWatch:
         """A fresh watch for one streamed attempt."""
-        return ResponsesWatch(brief)
+        return ResponsesWatch(brief, max_event)
 
     def read_whole(self, body: bytes, brief: Brief) -> WholeReading:
         """Reads a whole answer; a stored one was billed when it was made."""
@@ -173,8 +173,8 @@ class ResponsesWatch(Watch):
 
     _meter = _METER
 
-    def __init__(self, brief: Brief) -> None:
-        super().__init__(brief)
+    def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
+        super().__init__(brief, max_event)
         self._items: dict[str, int] = {}
 
     def usage(self) -> Usage:

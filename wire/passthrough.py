@@ -16,7 +16,7 @@ import orjson
 from wire.errors import read_inband
 from wire.format import Passed
 from wire.jsons import load_object
-from wire.sse import Frame, Framer, count_frames, frames
+from wire.sse import MAX_EVENT, Frame, Framer, count_frames, frames
 from wire.types import BadFrame, Brief, InbandError, Usage
 from wire.usage import Counters
 
@@ -86,9 +86,9 @@ class Watch(ABC):
 
     _meter: Meter
 
-    def __init__(self, brief: Brief) -> None:
+    def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
         self._brief = brief
-        self._framer = Framer()
+        self._framer = Framer(max_event)
         self._raw = Counters()
         self._over = False
         self.meaningful = False
@@ -151,10 +151,10 @@ class Watch(ABC):
             sight = Sight.PASS
             if frame.data:
                 self.frames += 1
-                self.data_frames += not frame.data.startswith(b"[DONE]")
                 sight = self._examine(frame)
                 if self.error is not None:
-                    break
+                    break  # not counted: the error told in its place takes its number
+                self.data_frames += not frame.data.startswith(b"[DONE]")
                 self.text_bytes += self._meter.measure(frame.raw)
             elif frame.raw.strip(b"\r\n"):
                 self.frames += 1
