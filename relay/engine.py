@@ -248,16 +248,20 @@ class Engine:
                 log.exception("a job of the engine failed")
 
     async def _follow(self) -> None:
-        """Reads what changed since the last look and obeys it."""
-        seen = await self.in_thread(feed.since, self._position)
-        self.degraded = False
-        if seen:
+        """Reads all that changed since the last look, however much it is, and obeys it."""
+        position, stale = self._position, False
+        while seen := await self.in_thread(feed.since, position):
             self.callers.forget(seen)
             await self._review(seen)
-            if any(each.kind in catalog.KINDS for each in seen):
-                self.catalog = await self.in_thread(catalog.build)
-                self.plans.clear()
-            self._position = seen[-1].id
+            stale = stale or any(each.kind in catalog.KINDS for each in seen)
+            position = seen[-1].id
+            if len(seen) < feed.BATCH:
+                break
+        self.degraded = False
+        if stale:
+            self.catalog = await self.in_thread(catalog.build)
+            self.plans.clear()
+        self._position = position
         self.callers.confirm(time.time())
 
     async def _review(self, seen: Sequence[feed.Seen]) -> None:
