@@ -209,6 +209,16 @@ def test_a_fault_in_mid_stream_is_a_failed_response_that_the_client_library_read
     assert parsed.response.created_at == 0x0192AABBCCDD // 1000
 
 
+def test_an_error_is_told_in_place_of_the_vendors_own_with_its_number() -> None:
+    watch = RESPONSES.watch(Brief(model="m", stream=True))
+    watch.feed(frame({"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1"}}))
+    watch.feed(frame({"type": "response.output_text.delta", "sequence_number": 1, "delta": "a"}))
+    assert watch.data_frames == 2
+    watch.feed(frame({"type": "error", "sequence_number": 2, "code": "server_error", "message": "It broke."}))
+    assert watch.error is not None
+    assert watch.data_frames == 2
+
+
 def test_an_id_that_is_no_uuid_has_no_instant() -> None:
     told = RESPONSES.fault_event(Fault("timeout", "x"), "req-zzz")
     assert json.loads(told.split(b"data: ")[1])["response"]["created_at"] == 0
