@@ -69,8 +69,7 @@ def hops(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 async def served(each: House, dialect: Dialect, *, stream: bool) -> None:
     """One request, to its end."""
-    path = dialect.path
-    body: dict[str, Any] = dict(dialect.body)
+    path, body = dialect.path, dict(dialect.body)
     if not stream:
         body.pop("stream", None)
         path = path.partition("?")[0].replace(":streamGenerateContent", ":generateContent")
@@ -133,7 +132,8 @@ async def test_refused_requests_ask_the_database_nothing(door: str, queries: Cou
     async with house(door) as each:
         await served(each, CHAT, stream=True)
         queries.counting = True
-        for body in ({**CHAT.body, "model": "nobody"}, {"model": "sim"}, []):
+        bodies: list[Any] = [{**CHAT.body, "model": "nobody"}, {"model": "sim"}, []]
+        for body in bodies:
             await each.http.post(CHAT.path, json=body)
         each.vendor.script("fault-500")
         assert (await each.http.post(CHAT.path, json=CHAT.body)).status_code == 502
