@@ -62,6 +62,7 @@ class ApiKeyInline(ReadOnlyInline[ApiKey], TabularInline[ApiKey, Consumer]):
     per_page = 25
     fields = ("name", "prefix_shown", "state_shown", "expires_shown", "used_shown")
     template_before = "admin/add_api_key.html"
+    ordering = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         return super().get_queryset(request).select_related("consumer", "state")
@@ -114,14 +115,13 @@ class ConsumerAdmin(Switch[Consumer], LongPage[Consumer]):
         return self.inlines if obj else (MembershipInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Consumer]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                api_keys_all=counted(ApiKey.objects.all(), "consumer"),
-                api_keys_live=counted(ApiKey.objects.filter(working()), "consumer"),
-                members=counted(Membership.objects.all(), "consumer"),
-            )
+        rows = super().get_queryset(request)
+        if not self.is_list(request):
+            return rows
+        return rows.annotate(
+            api_keys_all=counted(ApiKey.objects.all(), "consumer"),
+            api_keys_live=counted(ApiKey.objects.filter(working()), "consumer"),
+            members=counted(Membership.objects.all(), "consumer"),
         )
 
     @admin.display(description=_("state"))
@@ -169,7 +169,8 @@ class ApiKeyAdmin(Switch[ApiKey], LongPage[ApiKey]):
     fields_as = FIELDS
     list_display = ("name", "consumer_shown", "prefix_shown", "state_shown", "expires_shown", "used_shown")
     list_filter = (("consumer", AutocompleteSelectFilter), "is_active")
-    search_fields = ("name", "=prefix")
+    search_fields = ("name",)
+    exact_fields = ("prefix",)
     search_help_text = _("Part of the name, or the eight characters behind “sk-aether-”.")
     ordering = ("consumer_id", "name")
     sortable_by = ("name",)

@@ -80,19 +80,17 @@ class ProviderAdmin(ProviderActions, Switch[Provider], Picked[Provider]):
     actions_detail = ("fetch_list", "test_all", *Switch.actions_detail)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                endpoints_all=counted(Endpoint.objects.all(), "provider"),
-                endpoints_live=counted(Endpoint.objects.filter(working()), "provider"),
-                keys_all=counted(Key.objects.all(), "provider"),
-                keys_live=counted(Key.objects.filter(working()), "provider"),
-                models_all=counted(Deployment.objects.all(), "provider"),
-                models_live=counted(
-                    Deployment.objects.filter(is_active=True, model__is_active=True), "provider"
-                ),
-            )
+        rows = super().get_queryset(request)
+        if not self.is_list(request):
+            return rows
+        deployed = Deployment.objects.filter(is_active=True, model__is_active=True)
+        return rows.annotate(
+            endpoints_all=counted(Endpoint.objects.all(), "provider"),
+            endpoints_live=counted(Endpoint.objects.filter(working()), "provider"),
+            keys_all=counted(Key.objects.all(), "provider"),
+            keys_live=counted(Key.objects.filter(working()), "provider"),
+            models_all=counted(Deployment.objects.all(), "provider"),
+            models_live=counted(deployed, "provider"),
         )
 
     @admin.display(description=_("state"), ordering="is_active")
@@ -204,8 +202,8 @@ class KeyAdmin(Switch[Key], LongPage[Key]):
         "state_shown", "used_shown",
     )  # fmt: skip
     list_filter = (("provider", AutocompleteSelectFilter), "is_active")
-    search_fields = ("name", "=hint")
-    search_help_text = _("Part of the name, or the last four characters of the secret.")
+    search_fields = ("name",)
+    search_help_text = _("Part of the name, or … and the last four characters of the secret.")
     ordering = ("provider_id", "name")
     sortable_by = ("name", "priority", "weight")
     list_select_related = ("provider", "state")
@@ -223,6 +221,13 @@ class KeyAdmin(Switch[Key], LongPage[Key]):
     def get_readonly_fields(self, request: HttpRequest, obj: Key | None = None) -> tuple[Any, ...]:
         # Moved to another provider, a secret would be sent to that provider's addresses.
         return ("hint_shown", "provider") if obj else ("hint_shown",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Key], search_term: str
+    ) -> tuple[QuerySet[Key], bool]:
+        if search_term.startswith("…"):
+            return queryset.filter(hint=search_term.removeprefix("…").strip()), False
+        return super().get_search_results(request, queryset, search_term)
 
     @admin.display(description=_("provider"))
     def provider_shown(self, key: Key) -> SafeString:
@@ -279,14 +284,13 @@ class ModelAdmin(Switch[Model], Picked[Model]):
     inlines = (DeploymentInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        rows = super().get_queryset(request)
+        if not self.is_list(request):
+            return rows
         live = Deployment.objects.filter(is_active=True, provider__is_active=True)
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                deployments_all=counted(Deployment.objects.all(), "model"),
-                deployments_live=counted(live, "model"),
-            )
+        return rows.annotate(
+            deployments_all=counted(Deployment.objects.all(), "model"),
+            deployments_live=counted(live, "model"),
         )
 
     @admin.display(description="")

@@ -79,6 +79,7 @@ class KeyInline(Humane[Key], TabularInline[Key, Provider]):
     model = Key
     form = KeyForm
     formset = KeyFormSet
+    ordering = ("name",)
     fields_as = FIELDS
     tab = True
     per_page = 25

@@ -56,6 +56,7 @@ def asked(client: Client, url: str) -> list[str]:
     return [query["sql"] for query in captured.captured_queries]
 
 
+@pytest.mark.database
 def test_a_list_takes_as_many_queries_for_many_rows_as_for_one(client_of_root: Client, root: User) -> None:
     world.everything(root)
     few = {model: len(asked(client_of_root, world.address(model, "changelist"))) for model in world.shown()}
@@ -79,6 +80,7 @@ def test_no_long_table_is_counted(client_of_root: Client, root: User) -> None:
             )
 
 
+@pytest.mark.database
 def test_what_is_typed_into_an_autocomplete_is_answered_without_a_count(
     client_of_root: Client, root: User
 ) -> None:
@@ -103,6 +105,7 @@ def walk(client: Client, url: str, direction: str) -> list[list[str]]:
     return pages
 
 
+@pytest.mark.database
 def test_records_are_walked_by_key_each_once_and_back(
     client_of_root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +150,7 @@ def test_a_client_finds_its_own_request_id_of_today(
     assert len(found.result_list) == 1
 
 
+@pytest.mark.database
 def test_a_time_filter_asks_for_a_range_of_ids(client_of_root: Client) -> None:
     early, late = world.record(0), world.record(3600)
     url = reverse("admin:usage_record_changelist")

@@ -82,6 +82,7 @@ MODEL: dict[str, str] = {
 }
 
 
+@pytest.mark.database
 def test_a_model_is_saved_with_its_aliases_price_tiers_and_fees(client_of_root: Client) -> None:
     posted = {
         **MODEL, **management("deployments"),
@@ -155,6 +156,7 @@ def key(number: int, **columns: str) -> dict[str, str]:
     return {f"keys-{number}-{name}": value for name, value in {**filled, **columns}.items()}
 
 
+@pytest.mark.database
 def test_a_provider_is_added_with_endpoint_and_key_in_one_form(client_of_root: Client) -> None:
     posted = {
         **PROVIDER, **management("endpoints", "keys", "deployments"), **endpoint(0), **key(0),

@@ -24,6 +24,7 @@ def test_an_empty_relay_says_what_to_do_next(client_of_root: Client) -> None:
     assert reverse("admin:providers_provider_add") in page
 
 
+@pytest.mark.database
 def test_the_start_page_counts_what_lives(client_of_root: Client, root: User) -> None:
     world.everything(root)
     figures = client_of_root.get(reverse("admin:index")).context["figures"]
