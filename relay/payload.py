@@ -54,12 +54,13 @@ class JsonBody:
 
 class Upload:
     """A multipart form: up to 1 MB in memory, beyond it in an unnamed file under the data directory, which is
-    gone with its last handle, whatever ends the process."""
+    gone with its last handle, whatever ends the process. Raises BadRequest where the content type is none of
+    a form."""
 
     def __init__(self, directory: Path, content_type: str) -> None:
+        self._scanner = FormScanner(content_type)  # first: it may refuse, and then nothing is to be let go
         directory.mkdir(mode=0o700, exist_ok=True)
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=str(directory))  # noqa: SIM115
-        self._scanner = FormScanner(content_type)
         self._form: Form | None = None
 
     def feed(self, chunk: bytes) -> None:
