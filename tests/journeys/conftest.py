@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.journeys.kit import Home, at_home
+from tests.journeys.openai_kit import Sdk, both
 from tests.relay.conftest import door, pytest_asyncio_loop_factories
 
-__all__ = ("door", "home", "no_proxy", "pytest_asyncio_loop_factories")
+__all__ = ("door", "home", "no_proxy", "pytest_asyncio_loop_factories", "sdks")
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +24,10 @@ async def home(door: str, transactional_db: None) -> AsyncIterator[Home]:
     """A relay behind each door, that must be found idle at the end."""
     async with at_home(door) as each:
         yield each
+
+
+@pytest.fixture
+async def sdks(home: Home) -> AsyncIterator[list[Sdk]]:
+    """Both of OpenAI's clients, at home."""
+    async with both(home) as clients:
+        yield clients

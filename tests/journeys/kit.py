@@ -25,7 +25,7 @@ MODELS = (
     "sim.json",
     "sim.echo",
     "sim.finish-length",
-    "sim.fault-error-server.after-3",
+    "sim.fault-error-server.after-3.pause-50",
     COUNTED,
 )
 """Each is served in all four formats. A journey that needs others says so (`at_home(door, models=...)`)."""
