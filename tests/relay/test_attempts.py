@@ -338,3 +338,37 @@ async def through_gemini(each: House) -> str:
             async for chunk in await client.aio.models.generate_content_stream(model="sim", contents="hello")
         ]
         return "".join(piece or "" for piece in pieces)
+
+
+# Counting tokens
+
+COUNTING = (
+    ("/v1/messages/count_tokens", {"model": "sim", "messages": [{"role": "user", "content": "one two three"}]},
+     "input_tokens"),
+    ("/v1beta/models/sim:countTokens", {"contents": [{"role": "user", "parts": [{"text": "one two three"}]}]},
+     "totalTokens"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body", "field"), COUNTING, ids=["anthropic", "gemini"])
+async def test_a_count_of_tokens_is_the_vendors_or_an_estimate_that_says_so(
+    door: str, path: str, body: dict[str, Any], field: str
+) -> None:
+    headers = {"anthropic-version": "2023-06-01"}
+    async with house(door, keys=(ONE, TWO)) as each:
+        counted = await each.http.post(path, json=body, headers=headers)
+        assert (counted.status_code, counted.json()[field]) == (200, 3)
+        assert "x-aether-estimated" not in counted.headers
+        for play in ("fault-404", "fault-404-path"):
+            each.vendor.script([play])
+            guessed = await each.http.post(path, json=body, headers=headers)
+            assert (guessed.status_code, guessed.headers["x-aether-estimated"]) == (200, "1"), play
+            assert 1 < guessed.json()[field] < 100
+        each.vendor.script(["fault-500"])
+        assert (await each.http.post(path, json=body, headers=headers)).status_code == 502
+        for final, outcome in zip(await each.settled(4), ("ok", "ok", "ok", "upstream_error"), strict=True):
+            record = final["record"]
+            assert (record["kind"], record["outcome"]) == ("count_tokens", outcome)
+            assert record["list_cost"] == record["own_cost"] == 0
+            assert record["input_tokens"] == record["output_tokens"] == 0
+        await each.idle()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -376,3 +377,56 @@ async def test_a_client_that_left_gets_no_second_attempt(door: str) -> None:
         assert len(final["attempts"]) == 1
         await each.idle()
         assert each.vendor.total == 1
+
+
+def beside(name: str, base: str, **fields: Any) -> Callable[[str], None]:
+    """Puts a provider before the ordinary one, at `base` (`{port}` is the simulator's)."""
+
+    def prepare(url: str) -> None:
+        provider = Provider.objects.create(name=name, priority=1)
+        Endpoint.objects.create(
+            provider=provider,
+            format="openai_chat",
+            base_url=base.format(port=url.rpartition(":")[2]),
+            **{"allow_private": True, **fields},
+        )
+        key = Key(provider=provider, name="k")
+        key.set_secret(f"sk-{name}-0123456789")
+        key.save()
+        Deployment.objects.create(model=Model.objects.get(name="sim"), provider=provider, upstream_name="sim")
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("base", "reason"),
+    [
+        ("http://nobody.invalid/v1", "dns"),
+        ("https://127.0.0.1:{port}/v1", "tls"),
+    ],
+)
+async def test_a_name_or_a_certificate_that_fails_is_followed_by_the_next(
+    door: str, base: str, reason: str
+) -> None:
+    async with house(door, prepare=beside("first", base)) as each:
+        for number, ask in enumerate((Ask("openai_chat"), Ask("openai_chat", stream=True)), 1):
+            answer = await ask.send(each)
+            assert text(ask, answer.text) == TEXT
+            attempts = (await each.settled(number))[-1]["attempts"]
+            assert [row["reason"] for row in attempts] == [reason, ""]
+            assert attempts[0]["phase"] == "connect"
+            assert not attempts[0]["maybe_billed"]
+        await each.idle()
+
+
+async def test_a_closed_address_behind_a_name_is_never_reached_and_ends_the_search(door: str) -> None:
+    base = "http://localhost:{port}/v1"
+    async with house(door, prepare=beside("first", base, allow_private=False)) as each:
+        answer = await Ask("openai_chat").send(each)
+        assert answer.status_code == 502
+        told = error(Ask("openai_chat"), answer.text)["message"]
+        assert "127.0.0.1" not in told
+        assert "localhost" not in told
+        (final,) = await each.settled()
+        assert [row["reason"] for row in final["attempts"]] == ["blocked_address"]
+        assert each.vendor.total == 0
