@@ -1,140 +1,123 @@
-"""A warm request asks no database at either door, and no thread at the bare one."""
+"""A warm request asks no database, at either door, and hops to no thread at the bare one (architecture.md,
+"State")."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from asgiref.current_thread_executor import CurrentThreadExecutor
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from relay import engine
-from tests.endings.kit import CHAT, DIALECTS, Dialect
+from tests.relay.asks import ASKS, WHOLE, Ask
 from tests.relay.harness import House, house
 
 pytestmark = pytest.mark.django_db(transaction=True)
-modes = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-ROUNDS = 3
+NEVER = 3600.0
+
+
+@dataclass
+class Work:
+    """What the process did off the event loop in a span, in whichever thread."""
+
+    queries: list[str] = field(default_factory=list)
+    connections: int = 0
+    hops: list[str] = field(default_factory=list)
+
+
+Watch = Callable[[], AbstractContextManager[Work]]
 
 
 @pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine whose own jobs wait: what is seen now is the requests' doing."""
-    for name in ("POLL", "PATROL", "SYNC", "USED"):
-        monkeypatch.setattr(engine, name, 3600)
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Counts, within a span, every query and new connection of every thread, and everything that is handed to
+    a thread: `run_in_executor`, `sync_to_async` and `to_thread` all end in `ThreadPoolExecutor.submit`. The
+    engine's own jobs (the feed of changes, the journal's sync, checkpoints) are put off beyond the test's
+    end, so that whatever is counted was done for a request."""
+    for job in ("POLL", "SYNC", "PATROL", "USED"):
+        monkeypatch.setattr(f"relay.engine.{job}", NEVER)
+
+    @contextmanager
+    def span() -> Any:
+        work = Work()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(CursorWrapper, "execute", told(CursorWrapper.execute, work.queries))
+            patch.setattr(CursorWrapper, "executemany", told(CursorWrapper.executemany, work.queries))
+            patch.setattr(ThreadPoolExecutor, "submit", told(ThreadPoolExecutor.submit, work.hops))
+            patch.setattr(threading.Thread, "start", told(threading.Thread.start, work.hops))
+            connect = BaseDatabaseWrapper.connect
+
+            def connected(self: BaseDatabaseWrapper) -> None:
+                work.connections += 1
+                connect(self)
+
+            patch.setattr(BaseDatabaseWrapper, "connect", connected)
+            yield work
+
+    return span
 
 
-class Counted:
-    """Calls of some methods, from whatever thread, while it counts."""
+def told(method: Callable[..., Any], calls: list[str]) -> Callable[..., Any]:
+    """`method`, noting each call with its first argument."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *methods: tuple[type, str]) -> None:
-        self.calls: list[str] = []
-        self.counting = False
-        for owner, name in methods:
-            monkeypatch.setattr(owner, name, self._watched(getattr(owner, name), f"{owner.__name__}.{name}"))
+    def noting(self: Any, *args: Any, **options: Any) -> Any:
+        calls.append(f"{method.__name__} {args[0] if args else self}")
+        return method(self, *args, **options)
 
-    def _watched(self, method: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            if self.counting:
-                self.calls.append(f"{name}{args[1:2]}")
-            return method(*args, **kwargs)
-
-        return watched
+    return noting
 
 
-@pytest.fixture
-def queries(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    return Counted(
-        monkeypatch,
-        (CursorWrapper, "execute"),
-        (CursorWrapper, "executemany"),
-        (BaseDatabaseWrapper, "connect"),
-    )
-
-
-@pytest.fixture
-def hops(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    return Counted(
-        monkeypatch,
-        (ThreadPoolExecutor, "submit"),
-        (CurrentThreadExecutor, "submit"),
-        (threading.Thread, "start"),
-    )
-
-
-async def served(each: House, dialect: Dialect, *, stream: bool) -> None:
-    """One request, to its end."""
-    path, body = dialect.path, dict(dialect.body)
-    if not stream:
-        body.pop("stream", None)
-        path = path.partition("?")[0].replace(":streamGenerateContent", ":generateContent")
-    answer = await each.http.post(path, json=body, headers=dict(dialect.headers))
+async def answered(each: House, ask: Ask) -> None:
+    answer = await ask.send(each)
     assert answer.status_code == 200
-    assert (dialect.end in answer.content) is stream or dialect.name == "gemini"
     await each.idle()
 
 
-async def warm(each: House, dialect: Dialect, *, stream: bool, counted: Counted) -> list[str]:
-    """What was called for requests that follow a first one of their kind."""
-    await served(each, dialect, stream=stream)
-    await asyncio.sleep(0.05)
-    counted.counting = True
-    for _ in range(ROUNDS):
-        await served(each, dialect, stream=stream)
-    counted.counting = False
-    return counted.calls
-
-
-@modes
-@pytest.mark.usefixtures("quiet")
-async def test_a_warm_request_asks_the_database_nothing(door: str, stream: bool, queries: Counted) -> None:
+async def test_a_warm_request_asks_no_database_and_hops_to_no_thread(door: str, watch: Watch) -> None:
     async with house(door) as each:
-        for dialect in DIALECTS.values():
-            assert await warm(each, dialect, stream=stream, counted=queries) == []
-        assert len(each.journal()) == len(DIALECTS) * (ROUNDS + 1)
+        await answered(each, WHOLE[0])
+        for ask in ASKS:
+            with watch() as work:
+                await answered(each, ask)
+            assert (work.queries, work.connections) == ([], 0), str(ask)
+            if door == "asgi":
+                assert work.hops == [], str(ask)
+        assert len(each.journal()) == len(ASKS) + 1
 
 
-@modes
-@pytest.mark.usefixtures("quiet")
-async def test_a_warm_request_at_the_bare_door_visits_no_thread(stream: bool, hops: Counted) -> None:
-    async with house("asgi") as each:
-        for dialect in DIALECTS.values():
-            assert await warm(each, dialect, stream=stream, counted=hops) == []
-
-
-@pytest.mark.usefixtures("quiet")
-async def test_the_counters_do_count(queries: Counted, hops: Counted) -> None:
-    async with house("asgi") as each:
-        queries.counting = hops.counting = True
-        await served(each, CHAT, stream=True)  # cold: it looks its API key up
-        assert queries.calls
-        assert hops.calls
-
-
-@pytest.mark.usefixtures("quiet")
-async def test_a_known_bad_key_is_not_looked_up_again(door: str, queries: Counted) -> None:
+async def test_a_list_of_models_and_a_refused_model_ask_no_database_either(door: str, watch: Watch) -> None:
     async with house(door) as each:
-        wrong = {"x-api-key": each.secret[:-4] + "AAAA"}
-        first = await each.http.post(CHAT.path, json=CHAT.body, headers=wrong)
-        queries.counting = True
-        again = await each.http.post(CHAT.path, json=CHAT.body, headers=wrong)
-        assert first.status_code == again.status_code == 401
-        assert queries.calls == []
+        await answered(each, WHOLE[0])
+        with watch() as work:
+            assert (await each.http.get("/v1/models")).status_code == 200
+            assert (await WHOLE[0].send(each, model="no-such-model")).status_code == 404
+        assert (work.queries, work.connections) == ([], 0)
+        assert door != "asgi" or work.hops == []
 
 
-@pytest.mark.usefixtures("quiet")
-async def test_refused_requests_ask_the_database_nothing(door: str, queries: Counted) -> None:
+async def test_a_cold_request_asks_the_database_once_in_one_hop(door: str, watch: Watch) -> None:
     async with house(door) as each:
-        await served(each, CHAT, stream=True)
-        queries.counting = True
-        bodies: list[Any] = [{**CHAT.body, "model": "nobody"}, {"model": "sim"}, []]
-        for body in bodies:
-            await each.http.post(CHAT.path, json=body)
-        each.vendor.script("fault-500")
-        assert (await each.http.post(CHAT.path, json=CHAT.body)).status_code == 502
-        assert queries.calls == []
+        with watch() as work:
+            await answered(each, WHOLE[0])
+        assert len(work.queries) == 1
+        assert "digest" in work.queries[0]
+        assert work.connections == 1
+        # The hop, and the thread that the pool may start for it; Django's door has hops of its own.
+        assert len([hop for hop in work.hops if hop.startswith("submit <function _connected")]) == 1
+        if door == "asgi":
+            assert len([hop for hop in work.hops if hop.startswith("submit")]) == 1
+
+
+async def test_a_known_bad_secret_asks_the_database_once_and_then_no_more(door: str, watch: Watch) -> None:
+    async with house(door) as each:
+        headers = {"x-api-key": "sk-aether-nobody-has-this-api-key-0000"}
+        with watch() as first:
+            assert (await WHOLE[0].send(each, headers=headers)).status_code == 401
+        with watch() as second:
+            assert (await WHOLE[0].send(each, headers=headers)).status_code == 401
+        assert (len(first.queries), second.queries, second.connections) == (1, [], 0)
