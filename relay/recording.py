@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -10,9 +11,11 @@ from relay.context import StreamContext
 from usage.bodies import Recorded
 
 KEPT_FOR_MS = 7 * 24 * 3600 * 1000
-SECRET = frozenset(
-    {"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "set-cookie", "proxy-authorization"}
+SECRET = re.compile(
+    r"authoriz|authentic|(^|[-_])auth($|[-_])|cookie|secret|passw|credential|token$|(?<!idempotency-)key$",
+    re.I,
 )
+"""Names of headers whose values are never kept: those that vendors and gateways carry credentials in."""
 HIDDEN = "[removed]"
 
 
@@ -21,13 +24,14 @@ def recorded(ctx: StreamContext, answer: bytes, *, milliseconds: int) -> Recorde
     body that went to the client, `milliseconds` how long a stream took."""
     if ctx.caller is None or ctx.caller.recording == "none":
         return None
+    ours = ctx.attempts[-1].target.secret if ctx.attempts else ""
     row = Recorded(
         request_id=str(ctx.request_id),
         expires_at=ctx.started_at + KEPT_FOR_MS,
-        client_request_headers=_safe(ctx.client_request_headers),
-        upstream_request_headers=_safe(ctx.provider_request_headers),
-        upstream_response_headers=_safe(ctx.upstream_response_headers),
-        client_response_headers=_safe(ctx.response_headers),
+        client_request_headers=_safe(ctx.client_request_headers, ours),
+        upstream_request_headers=_safe(ctx.provider_request_headers, ours),
+        upstream_response_headers=_safe(ctx.upstream_response_headers, ours),
+        client_response_headers=_safe(ctx.response_headers, ours),
     )
     if ctx.caller.recording == "full":
         row.request_body = _cut(ctx, ctx.request_body)
@@ -47,5 +51,9 @@ def _cut(ctx: StreamContext, body: Any) -> bytes | None:
     return body[: ctx.text_cap]
 
 
-def _safe(headers: dict[str, str]) -> dict[str, str]:
-    return {name: HIDDEN if name.lower() in SECRET else value for name, value in headers.items()}
+def _safe(headers: dict[str, str], ours: str) -> dict[str, str]:
+    """Headers without credentials, and without our own secret wherever it was repeated."""
+    return {
+        name: HIDDEN if SECRET.search(name) else value.replace(ours, HIDDEN) if ours else value
+        for name, value in headers.items()
+    }

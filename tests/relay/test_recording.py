@@ -13,6 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from consumers.models import ApiKey
+from providers.models import Endpoint
 from relay.recording import HIDDEN
 from tests.relay.asks import HELLO, STREAMED, WHOLE, Ask, values
 from tests.relay.harness import House, house
@@ -56,6 +57,12 @@ def left_in(root: Path) -> list[Path]:
     return sorted(root.iterdir()) if root.is_dir() else []
 
 
+def headers(row: Body, which: str) -> dict[str, str]:
+    """The kept headers of one of the four messages."""
+    kept: dict[str, str] = getattr(row, f"{which}_headers")
+    return kept
+
+
 def bodies(row: Body) -> dict[str, Any]:
     """The kept bodies, parsed; None where there is none."""
     kept = {name: unpack(getattr(row, name)) for name in BODIES}
@@ -78,14 +85,14 @@ async def test_headers_are_kept_without_secrets_and_without_bodies(door: str, as
         answer = await ask.send(each, headers=secrets)
         (row,) = await stored(each)
         assert str(row.request_id) == each.record()["request_id"]
-        asked = row.client_request_headers
+        asked = headers(row, "client_request")
         assert (asked["authorization"], asked["x-api-key"], asked["cookie"]) == (HIDDEN,) * 3
         assert asked["x-trace"] == "kept"
-        assert row.upstream_request_headers["authorization"] == HIDDEN
-        assert row.upstream_response_headers["content-type"].startswith(
+        assert headers(row, "upstream_request")["authorization"] == HIDDEN
+        assert headers(row, "upstream_response")["content-type"].startswith(
             "text/event-stream" if ask.stream else "application/json"
         )
-        assert row.client_response_headers["x-request-id"] == answer.headers["x-request-id"]
+        assert headers(row, "client_response")["x-request-id"] == answer.headers["x-request-id"]
         assert [getattr(row, name) for name in BODIES] == [None] * 3
         assert not row.truncated
         everything = str([getattr(row, field.attname) for field in Body._meta.concrete_fields])
@@ -141,7 +148,7 @@ async def test_refusals_and_broken_streams_are_kept_too(door: str) -> None:
         assert kept["chunks"] == values(CHAT_STREAM, broken.text)[:3]
         assert kept["metadata"]["has_completion"] is False
         assert unpack(told.response_body) == passed_on.content
-        assert told.upstream_response_headers["content-type"] == "application/json"
+        assert headers(told, "upstream_response")["content-type"] == "application/json"
 
 
 async def test_only_the_attempt_that_answered_is_kept(door: str) -> None:
@@ -183,3 +190,30 @@ async def test_bodies_that_find_the_queue_full_are_lost_and_the_record_says_so(d
         assert await stored(each) == []
         records = [final["record"] for final in each.journal()]
         assert [(each["outcome"], each["body_lost"]) for each in records] == [("ok", True)] * 2
+
+
+async def test_headers_that_carry_secrets_under_names_of_their_own_are_not_kept(door: str) -> None:
+    """A gateway's own credential that the endpoint adds, and a vendor that repeats ours in a header."""
+
+    def gateway() -> None:
+        headers = {"cf-aig-authorization": "Bearer gateway", "x-portkey-api-key": "p", "x-team": "blue"}
+        Endpoint.objects.filter(format="openai_chat").update(headers=headers)
+
+    async with recording(door, "headers", keys=("Plain~Secret.1/2",)) as each:
+        await sync_to_async(gateway)()
+        await each.engine._follow()
+        told = {
+            "content-type": "application/json", "x-echo": "you sent Plain~Secret.1/2",
+            "x-ratelimit-remaining-tokens": "7", "x-access-token": "t",
+        }  # fmt: skip
+        body = b'{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}'
+        each.vendor.script(body=[body], headers=told)
+        answer = await CHAT.send(each, headers={"idempotency-key": "once", "x-auth-token": "mine"})
+        assert answer.content == body
+        (row,) = await stored(each)
+        sent, heard = headers(row, "upstream_request"), headers(row, "upstream_response")
+        assert (sent["cf-aig-authorization"], sent["x-portkey-api-key"]) == (HIDDEN, HIDDEN)
+        assert (sent["x-team"], sent["idempotency-key"]) == ("blue", "once")
+        assert (heard["x-echo"], heard["x-access-token"]) == (f"you sent {HIDDEN}", HIDDEN)
+        assert heard["x-ratelimit-remaining-tokens"] == "7"
+        assert headers(row, "client_request")["x-auth-token"] == HIDDEN
