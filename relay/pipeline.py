@@ -369,6 +369,8 @@ async def _stored(
 ) -> Answer:
     """GET, DELETE and friends on a stored response: forwarded to the key that holds it."""
     engine.enter(ctx)
+    if found.route.method == "POST":  # to its end, or the door does not see the client leave
+        await _drain(engine, call, ctx, engine.knobs.max_body_bytes, lambda chunk: None)
     ref = await stored.find(engine, found.name, caller)
     target = stored.target(engine, ref)
     ctx.model_id, ctx.model, ctx.revision = ref.model_id, target.model_name, engine.catalog.revision

@@ -137,10 +137,17 @@ class Opened:
                     return out
                 data = await self._response.content.readany()
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            self.close()
-            raise UpstreamFailure("truncated", phase="stream", text=_words(error)) from error
+            data = self._rest()
+            if not data:
+                self.close()
+                raise UpstreamFailure("truncated", phase="stream", text=_words(error)) from error
         self.bytes_received += len(data)
         return data
+
+    def _rest(self) -> bytes:
+        """What came before the connection broke, while we were busy: aiohttp tells of the break at once."""
+        content: Any = self._response.content
+        return bytes(content._read_nowait(-1)) if content._buffer and self._inflater is None else b""
 
     async def read_all(self, limit: int) -> bytes:
         """The whole body. Raises UpstreamFailure, also beyond `limit` bytes."""

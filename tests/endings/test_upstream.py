@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.endings.kit import DIALECTS, MICRO, Dialect, ask, clean_house, events, text_of
+from tests.endings.kit import DIALECTS, MICRO, Dialect, ask, blocked, clean_house, events, text_of
 from tests.relay.harness import House
 from tests.rude import Heard, rude
 
@@ -173,3 +173,16 @@ async def test_the_silent_commit_is_followed_by_an_error_event(door: str) -> Non
             record = final["record"]
             assert (record["outcome"], record["status_code"]) == ("upstream_error", 200), name
             assert record["list_cost"] == 0, name
+
+
+async def test_what_came_before_a_close_is_delivered_however_slowly_the_client_reads(door: str) -> None:
+    async with clean_house(door) as each:
+        each.vendor.script("chunks-400.size-20000.in-100.out-50.fault-cut.after-395")
+        async with rude(each.url, stubborn=True) as client:
+            await ask(client, each)
+            await client.head()
+            await blocked(each)
+            answer = await client.rest()
+        assert answer.whole
+        assert DIALECTS["chat"].error in answer.body
+        assert len(text_of(DIALECTS["chat"], answer.body)) == 394 * 20000
