@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 CAP = 2048
 GONE = "[removed]"
+SPARED = 5
+"""First characters of a secret, such as a common prefix, that may end a text."""
 
 _SECRETS = re.compile(
     r"\b(?:sk|pk|rk|ak|xai|gsk|key|AIza)[-_][A-Za-z0-9_\-*.…]{6,}|\bAIza[A-Za-z0-9_\-]{20,}|"
@@ -14,7 +17,7 @@ _SECRETS = re.compile(
     re.I,
 )
 _PLACES = re.compile(
-    r"https?://[^\s\"'<>\\)]+|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b|\[[0-9a-f:.]{2,45}\](?::\d+)?|"
+    r"https?:(?:\\?/){2}(?:\\/|[^\s\"'<>\\)])+|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b|\[[0-9a-f:.]{2,45}\](?::\d+)?|"
     r"\b(?:[a-z0-9-]+\.)+(?:internal|local|lan|svc|corp|intra)\b(?::\d+)?|\b(?:org|proj|acct|user|team)[-_][A-Za-z0-9]{6,}",
     re.I,
 )
@@ -28,7 +31,7 @@ def scrub(text: str, *secrets: str, base_url: str = "") -> str:
     KB."""
     for secret in secrets:
         if secret:
-            text = text.replace(secret, GONE)
+            text = _without_its_start(_spelled(secret).sub(GONE, text), secret)
     text = _SECRETS.sub(GONE, text)
     if base_url and (host := urlsplit(base_url).hostname):
         text = re.sub(re.escape(host) + r"(:\d+)?", GONE, text, flags=re.I)
@@ -36,3 +39,18 @@ def scrub(text: str, *secrets: str, base_url: str = "") -> str:
     text = _MONEY.sub(rf"\1\2{GONE}", text)
     text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     return text[:CAP]
+
+
+@lru_cache(1024)
+def _spelled(secret: str) -> re.Pattern[str]:
+    """A secret as it may stand in a text: plain, or with characters escaped as JSON or an address do."""
+    plain = ((re.escape(char), f"{ord(char):02x}") for char in secret)
+    return re.compile("".join(rf"(?:\\?{char}|(?i:\\u00{code}|%{code}))" for char, code in plain))
+
+
+def _without_its_start(text: str, secret: str) -> str:
+    """`text` without what is left of a secret at its end, where whoever read it cut it off."""
+    for size in range(len(secret) - 1, SPARED, -1):
+        if text.endswith(secret[:size]):
+            return text[:-size] + GONE
+    return text

@@ -40,6 +40,14 @@ GOES = (
     ("余额 balance ¥99", "99"),
     ("quota left 100000", "100000"),
 )
+ODD = "Plain~Secret.1/2"
+"""A secret that only its value gives away, in each spelling."""
+SPELT = (
+    f"you sent {ODD} to us",
+    r"you sent Plain~Secret.1\/2 to us",
+    r"you sent Plain\u007eSecret.1\u002F2 to us",
+    "you sent Plain%7ESecret.1%2f2 to us",
+)
 STAYS = (
     "prompt is too long: 210000 tokens > 200000 maximum",
     "max_tokens: 32000 > 4096, the maximum allowed number of output tokens for claude-3-opus-20240229",
@@ -55,6 +63,21 @@ def test_it_takes_out_secrets_places_and_sums(text: str, canary: str) -> None:
     told = scrub(text, SECRET, base_url=BASE)
     assert canary not in told
     assert GONE in told
+
+
+@pytest.mark.parametrize("text", SPELT)
+def test_it_knows_our_secret_however_it_is_escaped(text: str) -> None:
+    assert scrub(text, ODD) == f"you sent {GONE} to us"
+
+
+def test_it_takes_out_a_secret_that_was_cut_off_at_the_end() -> None:
+    assert scrub("you sent Plain~Secr", ODD) == f"you sent {GONE}"
+    assert scrub("you sent Plain~", ODD) == f"you sent {GONE}"
+    assert scrub("so it is Plain", ODD) == "so it is Plain"
+
+
+def test_it_takes_out_addresses_whose_slashes_are_escaped() -> None:
+    assert scrub(r'{"at":"https:\/\/vendor.example\/v1\/chat?id=7"}') == f'{{"at":"{GONE}"}}'
 
 
 @pytest.mark.parametrize("text", STAYS)
