@@ -66,7 +66,7 @@ class Ask:
     async def send(
         self, house: House, model: str = "sim", headers: Headers | None = None, **more: Any
     ) -> httpx.Response:
-        """The whole answer of the relay."""
+        """The whole answer of the relay; `more` are fields of the body."""
         return await house.http.post(
             self.path(model), json=self.body(model, **more), headers={**self.headers, **(headers or {})}
         )

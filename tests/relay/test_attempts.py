@@ -342,12 +342,19 @@ async def through_gemini(each: House) -> str:
 
 # Counting tokens
 
+WORDS = "one two three"
 COUNTING = (
-    ("/v1/messages/count_tokens", {"model": "sim", "messages": [{"role": "user", "content": "one two three"}]},
-     "input_tokens"),
-    ("/v1beta/models/sim:countTokens", {"contents": [{"role": "user", "parts": [{"text": "one two three"}]}]},
-     "totalTokens"),
-)  # fmt: skip
+    (
+        "/v1/messages/count_tokens",
+        {"model": "sim", "messages": [{"role": "user", "content": WORDS}]},
+        "input_tokens",
+    ),
+    (
+        "/v1beta/models/sim:countTokens",
+        {"contents": [{"role": "user", "parts": [{"text": WORDS}]}]},
+        "totalTokens",
+    ),
+)
 
 
 @pytest.mark.parametrize(("path", "body", "field"), COUNTING, ids=["anthropic", "gemini"])

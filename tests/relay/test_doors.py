@@ -417,12 +417,13 @@ async def test_what_is_valid_json_passes_however_odd(door: str) -> None:
 async def test_what_responses_cannot_do_here_is_said(door: str) -> None:
     ask = Ask("openai_responses")
     async with house(door) as each:
-        for field, value in (
+        wrong: list[tuple[str, Any]] = [
             ("background", True),
             ("conversation", "conv_1"),
             ("conversation", {"id": "conv_1"}),
             ("previous_response_id", 7),
-        ):
+        ]
+        for field, value in wrong:
             answer = await ask.send(each, **{field: value})
             assert answer.status_code == 400
             told = error(ask, answer.text)

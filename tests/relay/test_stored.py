@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -191,7 +192,7 @@ async def test_another_process_finds_it_in_the_table_within_a_second(
             if asked == 3:  # the recorder has written it by now
                 now = timezone.now()
                 StoredResponse.objects.create(
-                    **{**told, "created_at": now, "expires_at": now + timezone.timedelta(days=1)}
+                    **{**told, "created_at": now, "expires_at": now + timedelta(days=1)}
                 )
             return load(response_id)
 
@@ -207,7 +208,7 @@ async def test_an_expired_response_is_gone(door: str) -> None:
         name = await made(each)
         told = each.journal()[-1]["stored"]
         each.engine.responses.clear()
-        past = timezone.now() - timezone.timedelta(seconds=1)
+        past = timezone.now() - timedelta(seconds=1)
         await StoredResponse.objects.acreate(**{**told, "created_at": past, "expires_at": past})
         assert (await each.http.get(f"/v1/responses/{name}")).status_code == 404
 
