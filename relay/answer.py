@@ -161,7 +161,8 @@ class Stream:
         if ctx.interruption:
             raise Interrupted(ctx.interruption)
         idle = last_byte + (winner.target.idle_timeout or knobs.idle_timeout)
-        deadline = min(idle, self._job.deadline, last_sent + knobs.keep_alive)
+        over = self._job.deadline_at(winner.target)
+        deadline = min(idle, over, last_sent + knobs.keep_alive)
         try:
             async with asyncio.timeout_at(_loop_time(deadline)) as ctx.alarm:
                 return await winner.opened.read()
@@ -169,7 +170,7 @@ class Stream:
             if ctx.interruption:
                 raise Interrupted(ctx.interruption) from error
             now = time.monotonic()
-            if now >= self._job.deadline:
+            if now >= over:
                 raise UpstreamFailure(
                     "total_timeout", phase="stream", text="the total time is over"
                 ) from error

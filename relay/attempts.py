@@ -104,6 +104,11 @@ class Job:
     deadline: float
     """Monotonic seconds."""
 
+    def deadline_at(self, target: Target) -> float:
+        """When an answer of this target must be over: the endpoint's own total time, if it has one, goes
+        before the relay's."""
+        return self.ctx.began + target.total_timeout if target.total_timeout else self.deadline
+
 
 async def run(job: Job, take: Take[W]) -> W:
     """Tries one target after the other; `take` is `first_frames` or `whole`. Raises RelayError when none
@@ -185,7 +190,8 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
         ctx.provider_request_headers = headers
         ctx.provider_request_body = body.data if body is not None and isinstance(body.data, bytes) else None
     log.phase = "send"
-    remaining = max(0.1, job.deadline - time.monotonic())
+    deadline = job.deadline_at(target)
+    remaining = max(0.1, deadline - time.monotonic())
     knobs = engine.knobs
     default = knobs.first_byte_timeout if brief.stream else knobs.whole_first_byte_timeout
     outgoing = Outgoing(
@@ -205,12 +211,14 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
     try:
         if opened.status >= 300:
             await _refuse_status(wire.name, opened)
-        patience = (target.first_event_timeout or knobs.first_event_timeout) if brief.stream else remaining
-        async with asyncio.timeout(patience):
+        remaining = max(0.1, deadline - time.monotonic())
+        first_event = target.first_event_timeout or knobs.first_event_timeout
+        async with asyncio.timeout(min(first_event, remaining) if brief.stream else remaining):
             return await take(job, target, log, opened, slot)
     except TimeoutError as error:
         opened.close()
-        reason = "first_event_timeout" if brief.stream else "first_byte_timeout"
+        late = time.monotonic() >= deadline
+        reason = "total_timeout" if late or not brief.stream else "first_event_timeout"
         raise UpstreamFailure(reason, phase=log.phase, text="no answer in time") from error
     except BaseException:
         opened.close()

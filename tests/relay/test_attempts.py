@@ -118,7 +118,30 @@ async def test_the_deadline_ends_a_whole_answer(door: str) -> None:
         each.vendor.script(["fault-length-stall"])
         answer = await CHAT.send(each)
         assert answer.status_code == 504
-        assert await tried(each, count=1) == [("vendor", "first_byte_timeout")]
+        assert await tried(each, count=1) == [("vendor", "total_timeout")]
+        await each.idle()
+
+
+async def test_an_endpoint_has_a_total_time_of_its_own(door: str) -> None:
+    def prepare(_url: str) -> None:
+        Endpoint.objects.filter(format="openai_chat").update(total_timeout=0.3)
+        Endpoint.objects.filter(format="anthropic").update(total_timeout=5)
+
+    knobs = {"whole_total_timeout": 0.3, "stream_total_timeout": 0.3}
+    async with house(door, prepare=prepare, knobs=knobs) as each:
+        each.vendor.script(["fault-length-stall"])
+        assert (await CHAT.send(each)).status_code == 504
+        each.vendor.script(["fault-stall-first"])
+        assert (await Ask("openai_chat", stream=True).send(each)).status_code == 504
+        each.vendor.script(["delay-20"])
+        answer = await Ask("openai_chat", stream=True).send(each)
+        assert events(answer.text)[-1][1]["error"]["code"] == "timeout"
+        reasons = [final["attempts"][0]["reason"] for final in await each.settled(3)]
+        assert reasons == ["total_timeout"] * 3
+        assert each.journal()[-1]["record"]["outcome"] == "partial"
+        long = Ask("anthropic", stream=True)
+        answer = await long.send(each)
+        assert text(long, answer.text) == TEXT
         await each.idle()
 
 
