@@ -31,13 +31,10 @@ from usage.journal import PROGRESS
 from usage.segments import segment_number, segments, workers
 
 SECRET = "sk-aether-of-the-killers-tests-000000000000"
-MODELS = {
-    "quick": "sim.chunks-8.delay-10",
-    "middle": "sim.chunks-20.delay-50",
-    "long": "sim.chunks-80.delay-50",
-    "endless": "sim.chunks-4000.delay-50",
-}
-"""What the callers may ask for: an answer of a tenth of a second, of one, of four, and of minutes."""
+WORDS = {"quick": 8, "middle": 20, "long": 60, "endless": 4000}
+"""What the callers may ask for, by its words, each a token: an answer of less than half a second, of one, of
+three, and of minutes."""
+PACE_MS = 50
 PRICE = (1_000_000, 2_000_000)
 """Pico-dollars for a token in, and for one out."""
 BOOT_SECONDS = 90.0
@@ -99,8 +96,11 @@ def template(folder: Path) -> Iterator[Template]:
 
 
 def _config(vendor: str) -> str:
-    deployments = "\n".join(f"      - {{model: {name}, upstream_name: {up}}}" for name, up in MODELS.items())
-    models = "\n".join(f'  - {{name: {name}, price: {{input: "1", output: "2"}}}}' for name in MODELS)
+    deployments = "\n".join(
+        f"      - {{model: {name}, upstream_name: sim.chunks-{words}.delay-{PACE_MS}}}"
+        for name, words in WORDS.items()
+    )
+    models = "\n".join(f'  - {{name: {name}, price: {{input: "1", output: "2"}}}}' for name in WORDS)
     return f"""
 providers:
   - name: vendor
