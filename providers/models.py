@@ -47,7 +47,9 @@ class Provider(Versioned):
         FREE = "free", _("free")
 
     name = models.CharField(_("name"), max_length=120, unique=True)
-    is_active = models.BooleanField(_("active"), default=True, help_text=_("While off, no request goes there."))
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("While off, no request goes there.")
+    )
     priority = models.IntegerField(
         _("priority"), default=100, help_text=_("Lower goes first; equal ones share by weight.")
     )
@@ -85,7 +87,9 @@ class Endpoint(Versioned):
         DEFAULT = "", _("the format's own")
         BEARER = "bearer", _("Authorization: Bearer")
 
-    provider = models.ForeignKey(Provider, models.CASCADE, related_name="endpoints", verbose_name=_("provider"))
+    provider = models.ForeignKey(
+        Provider, models.CASCADE, related_name="endpoints", verbose_name=_("provider")
+    )
     format = models.CharField(_("format"), max_length=20, choices=Format.choices)
     base_url = models.CharField(
         _("base URL"),
@@ -111,7 +115,11 @@ class Endpoint(Versioned):
         help_text=_('Sent with every request, such as {"x-team": "blue"}. They win over the client\'s own.'),
     )
     proxy = models.CharField(
-        _("proxy"), max_length=500, blank=True, validators=[check_proxy], help_text=_("http://host:port, if any.")
+        _("proxy"),
+        max_length=500,
+        blank=True,
+        validators=[check_proxy],
+        help_text=_("http://host:port, if any."),
     )
     quirks = models.JSONField(
         _("quirks"),
@@ -121,19 +129,35 @@ class Endpoint(Versioned):
         help_text=_("Named small deviations of this vendor, such as no_include_usage."),
     )
     connect_timeout = models.FloatField(
-        _("connect timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+        _("connect timeout"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1)],
+        help_text=_("Seconds."),
     )
     first_byte_timeout = models.FloatField(
-        _("first byte timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+        _("first byte timeout"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1)],
+        help_text=_("Seconds."),
     )
     first_event_timeout = models.FloatField(
-        _("first event timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+        _("first event timeout"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1)],
+        help_text=_("Seconds."),
     )
     idle_timeout = models.FloatField(
         _("idle timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
     )
     total_timeout = models.FloatField(
-        _("total timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+        _("total timeout"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1)],
+        help_text=_("Seconds."),
     )
     concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
@@ -169,10 +193,15 @@ class Key(Versioned):
     sealed = models.TextField(_("encrypted secret"), editable=False)
     secret_digest = models.CharField(_("digest"), max_length=64, editable=False)
     hint = models.CharField(_("hint"), max_length=8, editable=False)
-    is_active = models.BooleanField(_("active"), default=True, help_text=_("While off, this key is not used."))
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("While off, this key is not used.")
+    )
     priority = models.IntegerField(_("priority"), default=100, help_text=_("Lower goes first."))
     weight = models.PositiveIntegerField(
-        _("weight"), default=1, validators=[MinValueValidator(1)], help_text=_("Share among keys of equal priority.")
+        _("weight"),
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text=_("Share among keys of equal priority."),
     )
     cost_multiplier = MoneyField(
         _("cost multiplier"),
@@ -190,7 +219,9 @@ class Key(Versioned):
     allowed_models = models.JSONField(
         _("allowed models"), default=list, blank=True, help_text=_("Empty: every model of the provider.")
     )
-    capabilities = models.JSONField(_("capabilities"), default=list, blank=True, validators=[check_capabilities])
+    capabilities = models.JSONField(
+        _("capabilities"), default=list, blank=True, validators=[check_capabilities]
+    )
     exclusive = models.BooleanField(_("only for requests that need its capabilities"), default=False)
     affinity_seconds = models.PositiveIntegerField(_("affinity, seconds"), default=300)
     # No form, list or API shows these before the work that enforces them.
@@ -393,9 +424,14 @@ class Deployment(Priced):
     """A model at one provider, under that provider's own name for it. Prices given here override the model's."""
 
     model = models.ForeignKey(Model, models.CASCADE, related_name="deployments", verbose_name=_("model"))
-    provider = models.ForeignKey(Provider, models.CASCADE, related_name="deployments", verbose_name=_("provider"))
+    provider = models.ForeignKey(
+        Provider, models.CASCADE, related_name="deployments", verbose_name=_("provider")
+    )
     upstream_name = models.CharField(
-        _("upstream name"), max_length=200, validators=[MODEL_NAME], help_text=_("The provider's name for the model.")
+        _("upstream name"),
+        max_length=200,
+        validators=[MODEL_NAME],
+        help_text=_("The provider's name for the model."),
     )
     is_active = models.BooleanField(_("active"), default=True)
     formats = models.JSONField(
@@ -405,7 +441,9 @@ class Deployment(Priced):
         validators=[check_formats],
         help_text=_("Endpoints of the provider that serve it. Empty: all."),
     )
-    capabilities = models.JSONField(_("capabilities"), default=list, blank=True, validators=[check_capabilities])
+    capabilities = models.JSONField(
+        _("capabilities"), default=list, blank=True, validators=[check_capabilities]
+    )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
@@ -447,7 +485,9 @@ class MachineState(models.Model):
 
 
 class KeyState(MachineState):
-    key = models.OneToOneField(Key, models.CASCADE, primary_key=True, related_name="state", verbose_name=_("key"))
+    key = models.OneToOneField(
+        Key, models.CASCADE, primary_key=True, related_name="state", verbose_name=_("key")
+    )
 
     class Meta:
         verbose_name = _("key state")
