@@ -14,6 +14,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 
 from providers.actions import EndpointActions, ProviderActions
 from providers.cells import (
+    ending,
     formats_named,
     lies_inside,
     machine_state,
@@ -234,8 +235,8 @@ class KeyAdmin(Switch[Key], LongPage[Key]):
         return link(key.provider, "providers_provider_change", key.provider_id)
 
     @admin.display(description=_("ends in"))
-    def hint_shown(self, key: Key) -> str:
-        return f"…{key.hint}" if key.hint else "–"
+    def hint_shown(self, key: Key) -> SafeString | str:
+        return ending(key)
 
     @admin.display(description=_("formats"))
     def formats_shown(self, key: Key) -> str:

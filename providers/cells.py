@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -35,6 +36,11 @@ def machine_state(state: MachineState | None) -> SafeString:
     if state.breaker not in {"", "closed"}:
         return badge(_("breaker %(state)s") % {"state": state.breaker}, "warn", title=state.reason)
     return badge(_("ready"), "good")
+
+
+def ending(key: Key) -> SafeString | str:
+    """The last characters of a secret, which are all that is ever shown of it."""
+    return format_html('<span class="whole">…{}</span>', key.hint) if key.hint else "–"
 
 
 def state_of(row: Key | Endpoint) -> Any:

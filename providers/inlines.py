@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from providers.cells import machine_state, state_of
+from providers.cells import ending, machine_state, state_of
 from providers.forms import FIELDS, EndpointForm, KeyForm, KeyFormSet
 from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Provider
 from usage.pages import Humane, ReadOnlyInline, StackedInline, TabularInline, column, instant
@@ -94,8 +94,8 @@ class KeyInline(Humane[Key], TabularInline[Key, Provider]):
         return super().get_queryset(request).select_related("provider", "state")
 
     @admin.display(description=_("ends in"))
-    def hint_shown(self, key: Key) -> str:
-        return f"…{key.hint}" if key.hint else "–"
+    def hint_shown(self, key: Key) -> SafeString | str:
+        return ending(key)
 
     @admin.display(description=_("state"))
     def state_shown(self, key: Key) -> SafeString | str:

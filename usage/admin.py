@@ -114,7 +114,7 @@ class RecordAdmin(Ledger[Record]):
                     ("model_link", "upstream_model"),
                     ("provider_link", "key_link"),
                     ("client_format", "upstream_format"),
-                    ("kind", "is_stream"),
+                    ("kind", "stream_shown"),
                     ("conversion", "replay_of"),
                 )
             },
@@ -167,6 +167,7 @@ class RecordAdmin(Ledger[Record]):
         return rows, False
 
     started_shown = column("started_at", instant, _("time"))
+    stream_shown = column("is_stream", lambda streamed: _("yes") if streamed else _("no"), _("streamed"))
     consumer_shown = column("consumer_name", lambda name: name or "–", _("consumer"))
     first_byte_shown = column("first_byte_ms", milliseconds, _("first byte"))
     first_token_shown = column("first_token_ms", milliseconds, _("first token"))
@@ -182,7 +183,8 @@ class RecordAdmin(Ledger[Record]):
 
     @admin.display(description=_("started"))
     def started_exact(self, record: Record) -> str:
-        return f"{timezone.localtime(record.started_at):%Y-%m-%d %H:%M:%S.%f %Z}"
+        moment = timezone.localtime(record.started_at)
+        return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d} {moment:%Z}"
 
     @admin.display(description=_("model"))
     def model_shown(self, record: Record) -> SafeString | str:

@@ -34,3 +34,8 @@ document.addEventListener("input", (event) => {
   const wanted = event.target.value.trim().toLowerCase();
   for (const row of table.tBodies[0].rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
 });
+
+// An icon is a word in a font of signs: a screen reader would read "deployed_code Models".
+document.addEventListener("DOMContentLoaded", () => {
+  for (const icon of document.querySelectorAll(".material-symbols-outlined")) icon.setAttribute("aria-hidden", "true");
+});
