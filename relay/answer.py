@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import orjson
 
 from relay.attempts import Job, StreamWinner
+from relay.context import StreamContext
+from relay.engine import Engine
 from relay.errors import Interrupted, RelayError, UpstreamFailure
 from relay.failover import judge, reason_of
 from relay.scrub import scrub
@@ -26,6 +28,10 @@ TAIL = 1.0
 """Seconds that we listen on after the end: for frames that trail, and to give the connection back."""
 
 
+PIECE = 256 * 1024
+"""Most bytes handed to the server at a time: it takes all it is given, and waits for its client only then."""
+
+
 @dataclass(slots=True)
 class Answer:
     """What a door sends: a whole body, or a stream. `headers` are names in lower case and values."""
@@ -33,7 +39,40 @@ class Answer:
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes = b""
-    stream: Stream | None = None
+    stream: Stream | Pieces | None = None
+
+
+class Pieces:
+    """A whole answer that is too large for one piece, settled already: so that a client which reads slowly
+    can be told from one that does not read."""
+
+    def __init__(self, engine: Engine, ctx: StreamContext, body: bytes) -> None:
+        self.ctx = ctx
+        self._engine = engine
+        self._body = body
+        ctx.blocked_since = time.monotonic()
+        engine.sending.add(ctx)
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The bytes for the client."""
+        self.ctx.task, self.ctx.blocked_since = asyncio.current_task(), None
+        try:
+            for piece in pieces(self._body):
+                yield piece
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Lets the body go. A second call does nothing."""
+        self._body = b""
+        self._engine.sending.discard(self.ctx)
+
+
+def pieces(data: bytes) -> Sequence[bytes]:
+    """Bytes as they may wait for a client at one time."""
+    if len(data) <= PIECE:
+        return (data,)
+    return [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
 
 
 class Stream:
@@ -58,8 +97,9 @@ class Stream:
         self.ctx.sent_status = 200
         try:
             if self._task is not None:
-                async for beat in self._beats(self._task):
-                    yield beat
+                async with aclosing(self._beats(self._task)) as beats:
+                    async for beat in beats:
+                        yield beat
                 self._winner = self._task.result()
             if self._winner is not None:
                 async with aclosing(self._pump(self._winner)) as pump:
@@ -116,7 +156,8 @@ class Stream:
             self._learn(winner, passed)
             if passed.out:
                 self._opened_array = True
-                yield passed.out
+                for piece in pieces(passed.out):
+                    yield piece
                 # While the client held us up, upstream's silence was not its own.
                 last_byte = last_sent = time.monotonic()
             if watch.error is not None:

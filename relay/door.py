@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from relay import engine as engines
-from relay.answer import Answer, Stream
+from relay.answer import Answer, Pieces, Stream
 from relay.call import Call, cut_of
 from relay.errors import Unreadable
 from relay.pipeline import relay
@@ -115,7 +115,7 @@ async def _send(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _pour(send: Send, stream: Stream) -> None:
+async def _pour(send: Send, stream: Stream | Pieces) -> None:
     ctx = stream.ctx
     async with aclosing(stream.chunks()) as chunks:
         async for chunk in chunks:

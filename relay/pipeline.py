@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from consumers import auth
 from providers.types import ModelEntry
 from relay import headers as header_rules, lists, stored
-from relay.answer import Answer, Stream
+from relay.answer import PIECE, Answer, Pieces, Stream
 from relay.attempts import Job, StreamWinner, WholeWinner, first_frames, run, whole
 from relay.call import Call
 from relay.context import StreamContext
@@ -340,6 +340,8 @@ def _whole(job: Job, winner: WholeWinner) -> Answer:
     ]
     ctx.response_headers, ctx.sent_status = _named(headers), winner.opened.status
     job.engine.settle(ctx, "ok", answer=winner.body)
+    if len(winner.body) > PIECE:
+        return Answer(winner.opened.status, headers, stream=Pieces(job.engine, ctx, winner.body))
     return Answer(winner.opened.status, headers, body=winner.body)
 
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.views.decorators.csrf import csrf_exempt
 
 from relay import engine as engines
-from relay.answer import Answer, Stream
+from relay.answer import Answer, Pieces, Stream
 from relay.call import Call, cut_of
 from relay.errors import Unreadable
 from relay.pipeline import relay as answer_of
@@ -82,7 +82,7 @@ class RelayedStream(StreamingHttpResponse):
     thread, or not even that.
     """
 
-    def __init__(self, stream: Stream, status: int) -> None:
+    def __init__(self, stream: Stream | Pieces, status: int) -> None:
         super().__init__((), status=status)
         self._stream = stream
         self._loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from tests.endings.kit import (
@@ -227,6 +228,53 @@ async def test_a_client_that_reads_slowly_gets_everything(door: str) -> None:
             for _ in range(3):
                 await blocked(each)
                 await asyncio.sleep(0.4)
+                read = len(client.heard.body)
+                while len(client.heard.body) < read + 2_000_000:
+                    await client.piece()
+            answer = await client.rest()
+        assert answer.whole
+        assert CHAT.end in answer.body
+        assert ending(await final_of(each)) == ("ok", 200, "")
+
+
+async def test_a_client_that_does_not_read_a_whole_answer_is_left(door: str) -> None:
+    async with clean_house(door, knobs={"client_stall_timeout": 0.3}) as each:
+        each.vendor.script("chunks-9.size-1000000.in-100.out-50")
+        async with rude(each.url, stubborn=True) as client:
+            await ask(client, each, stream=False)
+            await client.head()
+            final = await final_of(each)
+            assert ending(final) == ("ok", 200, "")
+            assert each.engine.sending
+            async with asyncio.timeout(3):
+                while each.engine.sending or connected(client.port):
+                    await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_reads_a_whole_answer_slowly_gets_all_of_it(door: str) -> None:
+    async with clean_house(door, knobs={"client_stall_timeout": 1.5}) as each:
+        each.vendor.script("chunks-9.size-1000000.in-100.out-50")
+        async with rude(each.url, stubborn=True) as client:
+            await ask(client, each, stream=False)
+            await client.head()
+            for _ in range(3):
+                await asyncio.sleep(0.3)
+                read = len(client.heard.body)
+                while len(client.heard.body) < read + 2_000_000:
+                    await client.piece()
+            answer = await client.rest()
+        assert answer.whole
+        assert len(orjson.loads(answer.body)["choices"][0]["message"]["content"]) == 9_000_000
+
+
+async def test_large_events_may_take_their_client_a_while(door: str) -> None:
+    async with clean_house(door, knobs={"client_stall_timeout": 1.5}) as each:
+        each.vendor.script("chunks-9.size-1000000.in-100.out-50")
+        async with rude(each.url, stubborn=True) as client:
+            await ask(client, each)
+            await client.head()
+            for _ in range(3):
+                await asyncio.sleep(0.3)
                 read = len(client.heard.body)
                 while len(client.heard.body) < read + 2_000_000:
                     await client.piece()
