@@ -104,9 +104,15 @@ class Endpoint(Versioned):
         help_text=_("Lets this endpoint live on this machine or in your own network. Superusers only."),
     )
     credential_style = models.CharField(
-        _("credential"), max_length=10, choices=CredentialStyle.choices, default=CredentialStyle.DEFAULT, blank=True,
-        help_text=_("How the key is sent. Choose Bearer for vendors that want it although they speak this format."),
-    )  # fmt: skip
+        _("credential"),
+        max_length=10,
+        choices=CredentialStyle.choices,
+        default=CredentialStyle.DEFAULT,
+        blank=True,
+        help_text=_(
+            "How the key is sent. Choose Bearer for vendors that want it although they speak this format."
+        ),
+    )
     headers = models.JSONField(
         _("extra headers"),
         default=dict,
@@ -189,7 +195,8 @@ class Key(Versioned):
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="keys", verbose_name=_("provider"))
     name = models.CharField(_("name"), max_length=120)
     seal_id = models.UUIDField(default=uuid.uuid4, editable=False, unique=True)
-    """Bound into the ciphertext, so that two rows cannot swap theirs; known before the row has a primary key."""
+    """Bound into the ciphertext, so that two rows cannot swap theirs; known before the row has a primary
+    key."""
     sealed = models.TextField(_("encrypted secret"), editable=False)
     secret_digest = models.CharField(_("digest"), max_length=64, editable=False)
     hint = models.CharField(_("hint"), max_length=8, editable=False)
@@ -266,7 +273,8 @@ class Key(Versioned):
 
 
 class Priced(Versioned):
-    """Prices in dollars per million tokens. Empty cache prices follow from the input price (accounting.md)."""
+    """Prices in dollars per million tokens. Empty cache prices follow from the input price
+    (accounting.md)."""
 
     price_input = MoneyField(_("input"), null=True, blank=True, validators=[MinValueValidator(Decimal(0))])
     price_output = MoneyField(_("output"), null=True, blank=True, validators=[MinValueValidator(Decimal(0))])
@@ -421,7 +429,8 @@ class Model(Priced):
 
 
 class Deployment(Priced):
-    """A model at one provider, under that provider's own name for it. Prices given here override the model's."""
+    """A model at one provider, under that provider's own name for it. Prices given here override the
+    model's."""
 
     model = models.ForeignKey(Model, models.CASCADE, related_name="deployments", verbose_name=_("model"))
     provider = models.ForeignKey(

@@ -23,7 +23,7 @@ def test_signing_in_changes_the_session_key(client: Client, member: None) -> Non
     session = client.session
     session["before"] = True
     session.save()
-    client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
+    client.cookies[settings.SESSION_COOKIE_NAME] = str(session.session_key)
     sign_in(client)
     assert client.session.session_key != session.session_key
 
