@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from tests.relay.harness import House, house
 DOLLAR = 10**12
 """Pico-dollars."""
 INPUT, OUTPUT, CACHE_READ = 1_000_000, 2_000_000, 100_000
-CACHE_WRITE_5M, CACHE_WRITE_1H = 1_250_000, 2_000_000
 """Pico-dollars that a token costs at the prices of the harness: $1 and $2 per million."""
 COUNTED = "sim.in-1000.out-50.cached-800.reason-20"
 MODELS = (
@@ -22,10 +20,7 @@ MODELS = (
     "sim.tools-2",
     "sim.think",
     "sim.think.tool",
-    "sim.json",
-    "sim.echo",
     "sim.finish-length",
-    "sim.fault-error-server.after-3.pause-50",
     COUNTED,
 )
 """Each is served in all four formats. A journey that needs others says so (`at_home(door, models=...)`)."""
@@ -77,11 +72,6 @@ async def bill(home: Home) -> dict[str, Any]:
     assert len(finals) == home.billed + 1, "more than one record for one call"
     home.billed += 1
     return finals[-1]
-
-
-async def in_thread(work: Any, *arguments: Any, **named: Any) -> Any:
-    """What a blocking client gives, called off the loop that serves it."""
-    return await asyncio.to_thread(work, *arguments, **named)
 
 
 def cost(input_tokens: int, output_tokens: int) -> int:

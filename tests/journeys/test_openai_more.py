@@ -66,6 +66,7 @@ async def test_a_streamed_completion_tells_no_usage_to_who_did_not_ask(home: Hom
         assert all(chunk.choices and not (chunk.model_extra or {}).get("usage") for chunk in chunks)
         record = await billed(home)
         assert (record["outcome"], record["is_stream"]) == ("ok", True)
+        assert (tokens(record), record["usage_source"]) == ((2, 40), "reported")
 
 
 async def test_what_tells_no_tokens_costs_the_price_of_a_request(door: str, transactional_db: None) -> None:
