@@ -71,6 +71,7 @@ def assert_books_are_whole(server: Victim, seen: list[Seen]) -> dict[str, dict[s
         assert row["list_cost"] == row["own_cost"] == tokens[0] * PRICE[0] + tokens[1] * PRICE[1]
     assert_sums_agree(server)
     assert server.rows("SELECT * FROM usage_deadletter") == []
+    assert "Traceback" not in server.said
     return found
 
 
