@@ -190,8 +190,12 @@ class Engine:
         elif outcome != "ok":
             ctx.mark_failed(ctx.status_code if ctx.status_code >= 400 else ctx.sent_status or 500, text)
         now = time.monotonic()
-        row = recorded(ctx, answer, milliseconds=round((now - ctx.began) * 1000))
-        ctx.body_lost = row is not None and not self.ledger.bodies.put(row)
+        try:
+            row = recorded(ctx, answer, milliseconds=round((now - ctx.began) * 1000))
+            ctx.body_lost = row is not None and not self.ledger.bodies.put(row)
+        except Exception:  # what cannot be kept must not cost the record
+            log.exception("the bodies of %s were not kept", ctx.request_id)
+            ctx.body_lost = True
         self.ledger.final(ctx, now)
         if outcome == "ok" and (ref := _stored_ref(ctx)) is not None:
             self.remember_response(ctx.response_id, ref)
