@@ -188,7 +188,8 @@ class Engine:
         if outcome == "client_gone":
             ctx.mark_failed(499, text or "the client left")
         elif outcome != "ok":
-            ctx.mark_failed(ctx.status_code if ctx.status_code >= 400 else ctx.sent_status or 500, text)
+            failed = (status for status in (ctx.status_code, ctx.sent_status) if status >= 400)
+            ctx.mark_failed(next(failed, 503), text)
         now = time.monotonic()
         try:
             row = recorded(ctx, answer, milliseconds=round((now - ctx.began) * 1000))
