@@ -45,6 +45,8 @@ from wire.types import (
 )
 
 ERROR_BYTES = 256 * 1024
+ERROR_PATIENCE = 5.0
+"""Seconds for the words of an error whose status is known already."""
 RAW = ("audio/", "image/", "text/", "application/octet-stream")
 """Content types of sound, pictures and plain transcripts, which are content as they are."""
 LAST_MOMENT = 2.0
@@ -211,14 +213,14 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
     try:
         if opened.status >= 300:
             await _refuse_status(wire.name, opened)
+        patience = target.first_event_timeout or knobs.first_event_timeout
         remaining = max(0.1, deadline - time.monotonic())
-        first_event = target.first_event_timeout or knobs.first_event_timeout
-        async with asyncio.timeout(min(first_event, remaining) if brief.stream else remaining):
+        waits_for_event = brief.stream and patience < remaining
+        async with asyncio.timeout(patience if waits_for_event else remaining):
             return await take(job, target, log, opened, slot)
     except TimeoutError as error:
         opened.close()
-        late = time.monotonic() >= deadline
-        reason = "total_timeout" if late or not brief.stream else "first_event_timeout"
+        reason = "first_event_timeout" if waits_for_event else "total_timeout"
         raise UpstreamFailure(reason, phase=log.phase, text="no answer in time") from error
     except BaseException:
         opened.close()
@@ -232,8 +234,9 @@ async def _refuse_status(wire: str, opened: Opened) -> None:
     if opened.status < 400:
         raise UpstreamFailure("redirect", phase="headers", status=opened.status, text="a redirect")
     try:
-        body = await opened.read_all(ERROR_BYTES)
-    except UpstreamFailure:
+        async with asyncio.timeout(ERROR_PATIENCE):
+            body = await opened.read_all(ERROR_BYTES)
+    except (UpstreamFailure, TimeoutError):
         body = b""  # the status alone still tells
     error = FORMATS[wire].read_error(opened.status, body)
     raise UpstreamFailure(

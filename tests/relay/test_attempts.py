@@ -15,6 +15,7 @@ from google import genai
 from google.genai import types
 
 from providers.models import Deployment, Endpoint, Key, Model, Provider
+from relay import attempts
 from simulator.compose import TEXT
 from tests.relay.asks import STREAMED, WHOLE, Ask, ends, events, openers, text
 from tests.relay.harness import House, house
@@ -142,6 +143,20 @@ async def test_an_endpoint_has_a_total_time_of_its_own(door: str) -> None:
         long = Ask("anthropic", stream=True)
         answer = await long.send(each)
         assert text(long, answer.text) == TEXT
+        await each.idle()
+
+
+async def test_an_error_whose_words_never_come_is_judged_by_its_status(
+    door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "ERROR_PATIENCE", 0.1)
+    async with house(door, keys=(ONE, TWO)) as each:
+        for ask in (CHAT, *STREAMED):
+            head = b"HTTP/1.1 500 Oops\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+            each.vendor.script(raw=[head], secret=ONE, then="stall")
+            answer = await ask.send(each)
+            assert text(ask, answer.text) == TEXT, str(ask)
+            assert each.journal()[-1]["attempts"][0]["reason"] == "server_error"
         await each.idle()
 
 
