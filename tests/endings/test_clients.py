@@ -34,7 +34,7 @@ resets = pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
 
 AT_ONCE = 0.25
 """Seconds in which upstream must see that the client left."""
-BIG = "chunks-3000.size-10000.in-100.out-50"
+BIG = "chunks-2000.size-10000.in-100.out-50"
 
 
 def ending(final: dict[str, Any]) -> tuple[str, int, str]:

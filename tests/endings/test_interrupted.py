@@ -170,7 +170,7 @@ async def test_a_key_switched_off_after_the_silent_commit_is_told_in_the_stream(
 
 async def test_a_key_switched_off_while_its_client_does_not_read_ends_in_time(door: str) -> None:
     async with clean_house(door) as each:
-        each.vendor.script("chunks-3000.size-10000.in-100.out-50")
+        each.vendor.script("chunks-2000.size-10000.in-100.out-50")
         async with rude(each.url, stubborn=True) as client:
             await ask(client, each)
             await client.head()
@@ -185,7 +185,7 @@ async def test_a_key_switched_off_while_its_client_does_not_read_ends_in_time(do
 async def test_a_busy_stream_is_interrupted_too(door: str) -> None:
     """Its client reads as fast as it can, and we wait for it again and again."""
     async with clean_house(door) as each:
-        each.vendor.script("chunks-3000.size-20000.in-100.out-50")
+        each.vendor.script("chunks-1200.size-20000.in-100.out-50")
         async with rude(each.url) as client:
             await ask(client, each)
             await client.head()
@@ -222,7 +222,7 @@ async def test_a_stream_is_told_that_the_process_goes_down(door: str, dialect: D
 async def test_closing_the_engine_ends_every_request_in_its_own_way(door: str) -> None:
     """In mid-stream, before the first byte, with a client that does not read, in the middle of a body."""
     async with clean_house(door) as each:
-        each.vendor.script([SLOW, "fault-stall-head", "chunks-3000.size-10000"])
+        each.vendor.script([SLOW, "fault-stall-head", "chunks-2000.size-10000"])
         async with (
             rude(each.url) as streaming,
             rude(each.url) as waiting,
