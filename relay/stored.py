@@ -19,18 +19,18 @@ PAUSE = 0.1
 
 
 async def find(engine: Engine, response_id: str, caller: Caller) -> StoredRef:
-    """Where `response_id` is stored. Raises Refused, 404, for one that is unknown or another consumer's."""
+    """Where `response_id` is stored. Raises Refused, 404, for one that is unknown or another consumer's, looked
+    for equally long, so that nobody learns which it was."""
     ref = engine.responses.get(response_id)
-    if ref is None:
-        for _ in range(round(PATIENCE / PAUSE)):
-            ref = await engine.in_thread(_load, response_id)
-            if ref is not None:
-                engine.remember_response(response_id, ref)
-                break
-            await asyncio.sleep(PAUSE)
-    if ref is None or ref.consumer_id != caller.consumer_id:
-        raise unknown(response_id)
-    return ref
+    if ref is not None and ref.consumer_id == caller.consumer_id:
+        return ref
+    for _ in range(round(PATIENCE / PAUSE)):
+        ref = await engine.in_thread(_load, response_id, caller.consumer_id)
+        if ref is not None:
+            engine.remember_response(response_id, ref)
+            return ref
+        await asyncio.sleep(PAUSE)
+    raise unknown(response_id)
 
 
 def unknown(response_id: str) -> Refused:
@@ -38,11 +38,12 @@ def unknown(response_id: str) -> Refused:
     return Refused(Fault("not_found", f"There is no stored response {response_id[:200]!r} for this API key."))
 
 
-def _load(response_id: str) -> StoredRef | None:
-    row = StoredResponse.objects.filter(response_id=response_id, expires_at__gt=timezone.now()).first()
-    if row is None or row.consumer_id is None or row.endpoint_id is None or row.key_id is None:
+def _load(response_id: str, consumer_id: int) -> StoredRef | None:
+    mine = StoredResponse.objects.filter(response_id=response_id, consumer_id=consumer_id)
+    row = mine.filter(expires_at__gt=timezone.now()).first()
+    if row is None or row.endpoint_id is None or row.key_id is None:
         return None
-    return StoredRef(row.consumer_id, row.endpoint_id, row.key_id, row.model_id, row.upstream_model)
+    return StoredRef(consumer_id, row.endpoint_id, row.key_id, row.model_id, row.upstream_model)
 
 
 def target(engine: Engine, ref: StoredRef) -> Target:

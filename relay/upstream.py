@@ -10,6 +10,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -169,19 +170,23 @@ class Opened:
             self._response.close()
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    # Reading the system's certificates takes 50 ms: once for a process.
+    return ssl.create_default_context()
+
+
 class Upstream:
     """The pooled clients, one for each policy of where they may connect."""
 
     def __init__(self) -> None:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._urls: dict[str, URL] = {}
-        self._tls: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> Upstream:
-        self._tls = ssl.create_default_context()
         for allow_private in (False, True):
             self._sessions[allow_private] = aiohttp.ClientSession(
-                connector=dialer.connector(allow_private=allow_private, tls=self._tls),
+                connector=dialer.connector(allow_private=allow_private, tls=_tls()),
                 auto_decompress=False,
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from pytest_django import Settings
 
@@ -28,6 +29,17 @@ def data_dir(settings: Settings, tmp_path: Path) -> Path:
     folder.mkdir(mode=0o700)
     settings.AETHER_DATA_DIR = folder
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One authority instead of the system's hundreds: reading those takes each client 50 ms."""
+    one, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----\n")
+    file = tmp_path_factory.mktemp("tls") / "authorities.pem"
+    file.write_text(one + end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield
 
 
 @pytest.fixture(scope="session")

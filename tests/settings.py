@@ -34,8 +34,9 @@ if os.environ.get("AETHER_TEST_DATABASE_URL"):
     os.environ["DATABASE_URL"] = os.environ["AETHER_TEST_DATABASE_URL"]
 
 from aether.settings import *  # noqa: E402, F403 - the environment comes first
-from aether.settings import DATABASES  # noqa: E402
+from aether.settings import DATABASES, INSTALLED_APPS  # noqa: E402
 
+INSTALLED_APPS = [*INSTALLED_APPS, "tests"]  # for its `flush`
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, as in production: threads and processes share it, and a writer waits its turn.

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from consumers.models import ApiKey, Consumer
+from relay import stored
 from simulator.compose import AFTER_TOOL, TEXT, THOUGHTS
 from tests.journeys.kit import CACHE_READ, COUNTED, INPUT, OUTPUT, Home, at_home, bill, billed, cost
 from tests.journeys.openai_kit import ARGUMENTS, SCHEMA, Sdk, both
@@ -221,7 +222,10 @@ async def free(home: Home, outcome: str) -> None:
     assert (tokens(record), record["list_cost"], record["own_cost"]) == ((0, 0), 0, 0)
 
 
-async def test_nobody_else_sees_a_stored_response(door: str, transactional_db: None) -> None:
+async def test_nobody_else_sees_a_stored_response(
+    door: str, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "PATIENCE", 0.1)
     secrets: dict[str, str] = {}
 
     def more_keys(_: str) -> None:

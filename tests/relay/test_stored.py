@@ -106,6 +106,27 @@ async def test_a_foreign_or_unknown_id_is_404_and_upstream_is_not_asked(door: st
         await each.idle()
 
 
+async def test_a_foreign_id_is_looked_for_as_long_as_one_that_never_was(
+    door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = stored._load
+    looks: list[str] = []
+
+    def counted(response_id: str, consumer_id: int) -> StoredRef | None:
+        looks.append(response_id)
+        return load(response_id, consumer_id)
+
+    monkeypatch.setattr(stored, "PATIENCE", 0.2)
+    monkeypatch.setattr(stored, "_load", counted)
+    async with house(door) as each:
+        name = await made(each)
+        stranger = {"authorization": f"Bearer {await another(each, consumer='bob')}"}
+        for wanted in (name, "resp_unknown"):
+            answer = await sent(each, "GET", f"/v1/responses/{wanted}", stranger)
+            assert answer.status_code == 404
+        assert looks == [name, name, "resp_unknown", "resp_unknown"]
+
+
 async def test_a_continued_response_goes_to_the_key_that_holds_it(door: str) -> None:
     async with house(door, keys=(ONE, TWO)) as each:
         each.vendor.script(["fault-500", "ok"], secret=ONE)
@@ -186,7 +207,7 @@ async def test_another_process_finds_it_in_the_table_within_a_second(
         asked = 0
         load = stored._load
 
-        def late(response_id: str) -> StoredRef | None:
+        def late(response_id: str, consumer_id: int) -> StoredRef | None:
             nonlocal asked
             asked += 1
             if asked == 3:  # the recorder has written it by now
@@ -194,7 +215,7 @@ async def test_another_process_finds_it_in_the_table_within_a_second(
                 StoredResponse.objects.create(
                     **{**told, "created_at": now, "expires_at": now + timedelta(days=1)}
                 )
-            return load(response_id)
+            return load(response_id, consumer_id)
 
         monkeypatch.setattr(stored, "_load", late)
         assert (await each.http.get(f"/v1/responses/{name}")).status_code == 200

@@ -38,7 +38,9 @@ def test_it_tells_its_address_serves_and_ends_cleanly_on_an_interrupt() -> None:
         with opener.open(asked, timeout=10) as answer:
             assert b'"sim"' in answer.read()
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=10)
+        process.wait(timeout=10)
+        assert process.stderr is not None
+        rest, errors = process.stdout.read(), process.stderr.read()
     assert process.returncode == 0
     assert "curl" in rest
     assert "Traceback" not in errors
