@@ -21,8 +21,8 @@ test: $(VENV)/.dev ## run every test, those of the database on PostgreSQL too
 	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m database
 
 proof: $(VENV)/.dev ## run the same tests at full counts and write docs/proof.md
-	AETHER_PROOF=1 $(BIN)/python -m pytest -q -p tests.proof
-	AETHER_PROOF=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest -q -p tests.proof -m database
+	AETHER_PROOF=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -p tests.proof
+	AETHER_PROOF=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest -q -n 2 --dist loadgroup -p tests.proof -m database
 
 lint: $(VENV)/.dev ## check style, types and migrations
 	$(BIN)/ruff check .

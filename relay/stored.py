@@ -19,8 +19,8 @@ PAUSE = 0.1
 
 
 async def find(engine: Engine, response_id: str, caller: Caller) -> StoredRef:
-    """Where `response_id` is stored. Raises Refused, 404, for one that is unknown or another consumer's, looked
-    for equally long, so that nobody learns which it was."""
+    """Where `response_id` is stored. Raises Refused, 404, for one that is unknown or another consumer's,
+    looked for equally long, so that nobody learns which it was."""
     ref = engine.responses.get(response_id)
     if ref is not None and ref.consumer_id == caller.consumer_id:
         return ref

@@ -45,20 +45,27 @@ class Proof:
         self.began = datetime.now(UTC)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.bar = tqdm(total=len(session.items), unit="test", dynamic_ncols=True)
+        if session.items:
+            self._start(len(session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        if self.bar is None:
+            self._start(len(ids))
+
+    def _start(self, total: int) -> None:
+        self.bar = tqdm(total=total, unit="test", dynamic_ncols=True)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.passed:
             return
-        path, _, name = report.nodeid.partition("::")
-        test = name.partition("[")[0]
-        measured = [str(value) for key, value in report.user_properties if key == "measured"]
-        repeats = counts.ASKED.get((path, test), [])
-        row = self.rows[f"{path} · {test}" if measured or repeats else path]
+        path, test, name = parts(report.nodeid)
+        told = Told(report.user_properties)
+        row = self.rows[f"{path} · {test}" if told.measured or told.repeats else path]
         row.tests += 1
         row.failed += report.failed
-        row.measured += measured
-        row.repeats = repeats or counts.ASKED.get((path, ""), [])
+        row.measured += told.measured
+        row.repeats = told.repeats or told.repeats_of_file
         if self.bar is not None and report.when == "call":
             self.bar.set_postfix_str(name[:60], refresh=False)
             self.bar.update()
@@ -98,6 +105,33 @@ def commit() -> str:
     return described.stdout.strip() or "unknown"
 
 
+class Told:
+    """What a test's report carries for the table."""
+
+    def __init__(self, properties: list[tuple[str, object]]) -> None:
+        self.measured = [str(value) for name, value in properties if name == "measured"]
+        self.repeats = [value for name, value in properties if name == "repeats" and isinstance(value, int)]
+        self.repeats_of_file = [
+            value for name, value in properties if name == "repeats of file" and isinstance(value, int)
+        ]
+
+
+def parts(nodeid: str) -> tuple[str, str, str]:
+    """The file, the test without its parameters, and with them."""
+    path, _, name = nodeid.partition("::")
+    return path, name.partition("[")[0], name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Lets a test's report carry the counts in force to the process that prints."""
+    if call.when == "call":
+        path, test, _ = parts(item.nodeid)
+        item.user_properties += [("repeats", number) for number in counts.ASKED.get((path, test), [])]
+        item.user_properties += [("repeats of file", number) for number in counts.ASKED.get((path, ""), [])]
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Turns the plugin on."""
-    config.pluginmanager.register(Proof(), "proof-table")
+    """Turns the plugin on, in the process that prints."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Proof(), "proof-table")
