@@ -9,10 +9,13 @@ from typing import Any
 from asgiref.sync import markcoroutinefunction
 from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+from relay.routes import is_relay_path
 
 Handler = Callable[[HttpRequest], Any]
 
@@ -47,6 +50,17 @@ class ContentSecurityPolicy(CSPMiddleware):
         if request.path_info.startswith("/admin/"):
             parts.update = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE], **(parts.update or {})}
         return parts
+
+
+class Sessions(SessionMiddleware):
+    """Django's sessions, for pages alone: a caller of the relay has none, whatever cookie it sends, and none
+    is read, saved or made for it."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if is_relay_path(request.path_info):
+            request.session = self.SessionStore()  # those further in ask whether there is one
+            return self.get_response(request)
+        return super().__call__(request)
 
 
 class StaticFiles(WhiteNoiseMiddleware):

@@ -108,7 +108,7 @@ MIDDLEWARE = [
     "aether.middleware.StaticFiles",
     "aether.middleware.no_store",
     "aether.middleware.ContentSecurityPolicy",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "aether.middleware.Sessions",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

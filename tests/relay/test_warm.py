@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -121,3 +124,23 @@ async def test_a_known_bad_secret_asks_the_database_once_and_then_no_more(door: 
         with watch() as second:
             assert (await WHOLE[0].send(each, headers=headers)).status_code == 401
         assert (len(first.queries), second.queries, second.connections) == (1, [], 0)
+
+
+async def test_a_cookie_of_a_session_costs_no_query_and_prolongs_or_makes_no_session(
+    door: str, watch: Watch
+) -> None:
+    """Django saves the session of every page that it serves; the relay's callers are no pages."""
+    async with house(door) as each:
+        await answered(each, WHOLE[0])
+        session = SessionStore()
+        await session.acreate()
+        for key in (session.session_key, "an-unknown-session-key"):
+            with watch() as work:
+                answer = await WHOLE[0].send(
+                    each, headers={"cookie": f"{settings.SESSION_COOKIE_NAME}={key}"}
+                )
+                await each.idle()
+            assert answer.status_code == 200
+            assert (work.queries, work.connections) == ([], 0)
+            assert "set-cookie" not in answer.headers
+        assert await Session.objects.acount() == 1

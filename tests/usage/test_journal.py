@@ -411,12 +411,16 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from usage.journal import Journal
-journal = Journal(Path(sys.argv[1]), worker=sys.argv[2], clock=time.monotonic, segment_bytes=20_000,
-ballast_bytes=0) number = 0
+
+journal = Journal(
+    Path(sys.argv[1]), worker=sys.argv[2], clock=time.monotonic, segment_bytes=20_000, ballast_bytes=0
+)
+number = 0
 while True:
-    journal.write_many([("start", {"request_id": f"r{number}"}), ("attempt", {"request_id": f"r{number}",
-    "number": 1})]) journal.write("final", {"record": {"request_id": f"r{number}", "filler": "x" * (number %
-    900)}}) print(number, flush=True)
+    name = f"r{number}"
+    journal.write_many([("start", {"request_id": name}), ("attempt", {"request_id": name, "number": 1})])
+    journal.write("final", {"record": {"request_id": name, "filler": "x" * (number % 900)}})
+    print(number, flush=True)
     number += 1
 """
 
@@ -428,6 +432,7 @@ def test_a_killed_worker_loses_no_line_that_it_had_written(root: Path) -> None:
         ) as writer:
             assert writer.stdout is not None
             told = [int(line) for _, line in zip(range(100 + 37 * run), writer.stdout, strict=False)]
+            assert len(told) == 100 + 37 * run
             writer.send_signal(signal.SIGKILL)
             told += [int(line) for line in writer.stdout if line.endswith("\n")]
         directory = root / f"w{run}"
