@@ -87,3 +87,16 @@ def test_commands_that_need_no_secret_run_without_one(tmp_path: Path) -> None:
     ended = manage("migrate", "-v0", env=environment(tmp_path / "data", **BARE))
     assert ended.returncode == 0, ended.stderr
     assert not (tmp_path / "data" / "secrets").exists()
+
+
+def test_a_configuration_is_imported_before_the_first_start_of_the_server(tmp_path: Path) -> None:
+    file = tmp_path / "aether.yaml"
+    file.write_text("consumers: [{name: alice, api_keys: [{name: laptop}]}]")
+    place = environment(tmp_path / "data", **BARE)
+    early = manage("import_config", str(file), env=place)
+    assert (early.returncode, "Traceback" in early.stderr) == (1, False), early.stderr
+    assert "migrate" in early.stderr
+    assert manage("migrate", "-v0", env=place).returncode == 0
+    ended = manage("import_config", str(file), env=place)
+    assert ended.returncode == 0, ended.stderr
+    assert "sk-aether-" in ended.stdout

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _, ngettext
 
+from aether.boot import ensure_database, ensure_migrated, ensure_secrets
 from aether.configexport import plain
 from aether.configfile import ConfigError, Difference, Result, import_config
 
@@ -35,6 +36,9 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the difference as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        ensure_database()
+        ensure_migrated()
+        ensure_secrets()
         name = options["file"]
         try:
             content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
