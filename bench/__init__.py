@@ -1,0 +1,1 @@
+"""`make bench`: what the relay costs beside the barest thing that could do its job."""
