@@ -63,6 +63,13 @@ class Refused(NamedTuple):
     reason: str
 
 
+class Applied(NamedTuple):
+    """What a batch came to: how many records were new, and which lines are parked."""
+
+    records: int
+    refused: list[Refused]
+
+
 @dataclass(slots=True)
 class Final:
     """A record ready for the database, with what belongs to it."""
@@ -98,12 +105,12 @@ class Ledger:
         self._record_facts = _picker(self._records, RecordFacts._fields)
         self._attempt_facts = _picker(self._attempts, AttemptFacts._fields)
 
-    def apply(self, batch: Sequence[Work], positions: Mapping[str, int], now: int) -> int:
+    def apply(self, batch: Sequence[Work], positions: Mapping[str, int], now: int) -> Applied:
         """Applies a batch and moves the segments' positions with it, in one transaction; `now` is Unix
         milliseconds.
 
-        Returns how many records were new. Lines that make no sense become dead letters. Raises DatabaseError
-        (or what a database driver raises for a value it cannot take) with nothing applied.
+        Lines that make no sense become dead letters. Raises DatabaseError (or what a database driver raises
+        for a value it cannot take) with nothing applied.
         """
         finals: dict[UUID, Final] = {}
         amends: list[Work] = []
@@ -139,7 +146,7 @@ class Ledger:
             raise
         for refusal in refused:
             log.error("parked %s at %s:%d: %s", *_place(refusal.work), refusal.reason)
-        return len(new)
+        return Applied(len(new), refused)
 
     def positions(self) -> dict[str, int]:
         """How far each segment is applied."""

@@ -126,6 +126,20 @@ class Price:
             tier_factors=tuple(sorted(plain["tier_factors"].items())),
         )
 
+    @classmethod
+    def from_snapshot(cls, columns: Mapping[str, Any]) -> Price:
+        """The price that a PriceSnapshot holds, for requests of its own tier and service tier: to compute a
+        record's cost again, with a Usage that names no service tier. Money in `columns` is pico-dollars.
+        Raises KeyError, TypeError or ValueError for what is no snapshot."""
+        return cls(
+            source=columns["source"],
+            version=columns["version"],
+            rates=_rates_from({**columns, "defaulted": columns["defaulted"] or ()}),
+            request=columns["request"],
+            fees=_amounts(columns["fees"], "fees"),
+            tier_factors=(("", columns["tier_factor"]),),
+        )
+
     def plain(self) -> dict[str, Any]:
         """This price list as JSON-able data, exact."""
         return {

@@ -9,24 +9,15 @@ from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import CursorWrapper
 
 from usage.columns import MOST_PARAMETERS, in_parts, placeholders
 from usage.ids import lower_bound
-from usage.models import ApiKeyRollup, Attempt, AttemptRollup, Record, Rollup
-from usage.rollup import (
-    COLUMNS,
-    QUARTER,
-    AttemptFacts,
-    Key,
-    RecordFacts,
-    RollupTables,
-    Sums,
-    quarter_of,
-    quarter_value,
-)
+from usage.models import Attempt, Record
+from usage.rollup import QUARTER, RollupTables, quarter_of, quarter_value
+from usage.summing import SOURCES, Comparison, table_of
 
-MODELS = (Rollup, ApiKeyRollup, AttemptRollup)
+Progress = Callable[[int, int], None]
+"""Hears how much is done, and of how much."""
 
 
 class Rebuilt(NamedTuple):
@@ -36,121 +27,106 @@ class Rebuilt(NamedTuple):
     corrected: int
 
 
+def silent(done: int, of: int) -> None:
+    """Progress that nobody watches."""
+
+
 def rebuild(
-    first_quarter: datetime | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     *,
     using: str = "default",
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Progress = silent,
 ) -> Rebuilt:
-    """Makes all rollups again from the records, from the quarter that holds `first_quarter` on, or from the
-    oldest record's. Quarters older than the oldest record are left alone. Each quarter is one transaction,
-    for which the recorder waits. `progress` hears how far it is, in quarters of the time spanned."""
-    connection = connections[using]
-    oldest = _record_quarter(connection, "MIN")
-    newest = _record_quarter(connection, "MAX")
+    """Makes all rollups again from the records, from the quarter that holds `since` on, or from the oldest
+    record's, with those that begin before `until`. Quarters older than the oldest record are left alone.
+    Each quarter is one transaction, for which the recorder waits."""
+    builder = Builder(connections[using])
+    done = corrected = 0
+    for quarter in quarters(builder.connection, since, until, progress):
+        corrected += builder.rebuild(quarter)
+        done += 1
+    return Rebuilt(done, corrected)
+
+
+class Builder:
+    """Makes the rollups of single quarters again."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self._tables = RollupTables(connection)
+        self._comparison = Comparison(connection)
+
+    def rebuild(self, quarter: int) -> int:
+        """Brings the rows of one quarter to what the records say; returns how many were not. Those that are
+        right stay untouched."""
+        corrected = 0
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            if self.connection.vendor == "postgresql":
+                names = ", ".join(table_of(self.connection, model) for model in SOURCES)
+                cursor.execute(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
+            for model in SOURCES:
+                wrong = self._comparison.compare(cursor, model, quarter).wrong
+                for part in in_parts([each.id for each in wrong if each.ledger is None], MOST_PARAMETERS):
+                    table = table_of(self.connection, model)
+                    cursor.execute(f"DELETE FROM {table} WHERE id IN ({placeholders(part)})", part)
+                wanted = [(each.key, each.ledger) for each in wrong if each.ledger is not None]
+                self._tables.replace(cursor, model, wanted)
+                corrected += len(wrong)
+        return corrected
+
+
+def quarters(
+    connection: BaseDatabaseWrapper,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    progress: Progress = silent,
+) -> Iterator[int]:
+    """The quarters, in Unix seconds, that have a record, an attempt or a rollup: from the one that holds
+    `since` on, those that begin before `until`, none older than the oldest record's. `progress` hears how far
+    it is, in quarters of the time spanned."""
+    oldest, newest = _quarter_of_row(connection, Record, "ASC"), _quarter_of_row(connection, Record, "DESC")
     if oldest is None or newest is None:
-        return Rebuilt(0, 0)
-    first = oldest
-    if first_quarter is not None:
-        first = max(oldest, int(first_quarter.timestamp()) // QUARTER * QUARTER)
-    tables, quarters, corrected = RollupTables(connection), 0, 0
+        return
+    first = oldest if since is None else max(oldest, int(since.timestamp()) // QUARTER * QUARTER)
+    end = None if until is None else int(until.timestamp())
+    last = newest if end is None else min(newest, end)
     quarter = _next_quarter(connection, first)
-    while quarter is not None:
-        progress((quarter - first) // QUARTER, max(newest, quarter) // QUARTER - first // QUARTER + 1)
-        corrected += _rebuild_quarter(tables, quarter)
-        quarters += 1
+    while quarter is not None and (end is None or quarter < end):
+        progress((quarter - first) // QUARTER, (max(last, quarter) - first) // QUARTER + 1)
+        yield quarter
         quarter = _next_quarter(connection, quarter + QUARTER)
     progress(1, 1)
-    return Rebuilt(quarters, corrected)
-
-
-def _rebuild_quarter(tables: RollupTables, quarter: int) -> int:
-    connection = tables.connection
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            names = ", ".join(_table(connection, model) for model in MODELS)
-            cursor.execute(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
-        sums = Sums()
-        for row in _rows(connection, cursor, quarter, Record, RecordFacts._fields):
-            sums.add_record(quarter, RecordFacts(*row))
-        for row in _rows(connection, cursor, quarter, Attempt, AttemptFacts._fields):
-            sums.add_attempt(quarter, AttemptFacts(*row))
-        return sum(_correct(tables, cursor, quarter, model, wanted) for model, wanted in sums.tables())
-
-
-def _rows(
-    connection: BaseDatabaseWrapper,
-    cursor: CursorWrapper,
-    quarter: int,
-    model: type[Any],
-    columns: tuple[str, ...],
-) -> Iterator[tuple[Any, ...]]:
-    """The rows of requests that started in the quarter: a range of ids."""
-    key = model._meta.pk
-    cursor.execute(
-        f"SELECT {', '.join(columns)} FROM {_table(connection, model)}"
-        f" WHERE {key.column} >= %s AND {key.column} < %s",
-        [_least_id(connection, model, quarter), _least_id(connection, model, quarter + QUARTER)],
-    )
-    while rows := cursor.fetchmany(2_000):
-        yield from rows
-
-
-def _correct(
-    tables: RollupTables,
-    cursor: CursorWrapper,
-    quarter: int,
-    model: type[Any],
-    wanted: dict[Key, list[int]],
-) -> int:
-    """Brings one table's rows of one quarter to `wanted`; returns how many were not."""
-    table = _table(tables.connection, model)
-    size = len(model.DIMENSIONS)
-    cursor.execute(
-        f"SELECT id, {', '.join((*model.DIMENSIONS[1:], *COLUMNS))} FROM {table} WHERE quarter = %s",
-        [quarter_value(tables.connection, quarter)],
-    )
-    there = {(quarter, *row[1:size]): (row[0], list(row[size:])) for row in cursor.fetchall()}
-    left_over = [number for key, (number, values) in there.items() if key not in wanted and any(values)]
-    for part in in_parts(left_over, MOST_PARAMETERS):
-        cursor.execute(f"DELETE FROM {table} WHERE id IN ({placeholders(part)})", part)
-    wrong = sorted((key, values) for key, values in wanted.items() if there.get(key, (0, None))[1] != values)
-    tables.replace(cursor, model, wrong)
-    return len(left_over) + len(wrong)
 
 
 def _next_quarter(connection: BaseDatabaseWrapper, quarter: int) -> int | None:
-    """The first quarter from `quarter` on that has a record or a rollup."""
-    found = [_record_quarter(connection, "MIN", quarter)]
+    """The first quarter from `quarter` on that has a record, an attempt or a rollup."""
+    found = [_quarter_of_row(connection, model, "ASC", quarter) for model in (Record, Attempt)]
     with connection.cursor() as cursor:
-        for model in MODELS:
+        for model in SOURCES:
             cursor.execute(
-                f"SELECT MIN(quarter) FROM {_table(connection, model)} WHERE quarter >= %s",
+                f"SELECT MIN(quarter) FROM {table_of(connection, model)} WHERE quarter >= %s",
                 [quarter_value(connection, quarter)],
             )
             found.append(_unix_seconds(cursor.fetchone()[0]))
     return min((each for each in found if each is not None), default=None)
 
 
-def _record_quarter(connection: BaseDatabaseWrapper, which: str, quarter: int = 0) -> int | None:
-    """The quarter of the oldest or newest record from `quarter` on. PostgreSQL 15 has no MIN of UUIDs."""
-    order = "ASC" if which == "MIN" else "DESC"
+def _quarter_of_row(
+    connection: BaseDatabaseWrapper, model: type[Any], order: str, quarter: int = 0
+) -> int | None:
+    """The quarter of the oldest (ASC) or newest (DESC) row from `quarter` on. PostgreSQL 15 has no MIN of
+    UUIDs."""
+    key = model._meta.pk
+    least = key.get_db_prep_value(lower_bound(datetime.fromtimestamp(quarter, UTC)), connection)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT request_id FROM {_table(connection, Record)} WHERE request_id >= %s"
-            f" ORDER BY request_id {order} LIMIT 1",
-            [_least_id(connection, Record, quarter)],
+            f"SELECT {key.column} FROM {table_of(connection, model)} WHERE {key.column} >= %s"
+            f" ORDER BY {key.column} {order} LIMIT 1",
+            [least],
         )
         row = cursor.fetchone()
     return None if row is None else quarter_of(row[0] if isinstance(row[0], UUID) else UUID(row[0]))
-
-
-def _least_id(connection: BaseDatabaseWrapper, model: type[Any], quarter: int) -> Any:
-    return model._meta.pk.get_db_prep_value(lower_bound(datetime.fromtimestamp(quarter, UTC)), connection)
-
-
-def _table(connection: BaseDatabaseWrapper, model: type[Any]) -> str:
-    return connection.ops.quote_name(model._meta.db_table)
 
 
 def _unix_seconds(value: Any) -> int | None:

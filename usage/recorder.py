@@ -193,7 +193,7 @@ class Recorder:
         """Applies a batch, halving it around rows that the database refuses."""
         now = round(self._clock() * 1000)
         try:
-            self.applied += self._patiently(lambda: self.ledger.apply(batch, positions, now))
+            self.applied += self._patiently(lambda: self.ledger.apply(batch, positions, now)).records
         except (DatabaseError, InterfaceError, ValueError, TypeError, OverflowError) as error:
             if len(batch) <= 1:
                 if not batch:

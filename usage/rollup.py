@@ -1,7 +1,6 @@
-"""Sums by quarter of an hour: what each record and attempt adds to them, how they are stored, and how they
-are made again from the records.
+"""Sums by quarter of an hour: what each record and attempt adds to them, and how they are stored.
 
-The recorder and `usage.rebuilding` share this, so that both arrive at the same rows.
+`usage.summing` arrives at the same by SQL, and a test at the same by plain loops.
 """
 
 from __future__ import annotations

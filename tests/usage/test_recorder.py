@@ -20,7 +20,7 @@ from tests.usage.journals import START, amended, begun, finished, name, started
 from tests.usage.sums import assert_sums_agree
 from usage import recorder as recorder_module
 from usage.framing import encode
-from usage.ledger import Ledger
+from usage.ledger import Applied, Ledger
 from usage.models import (
     ApiKeyRollup,
     Attempt,
@@ -213,7 +213,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, poison: Sequence[str], error: Exce
     sizes: list[int] = []
     real = Ledger.apply
 
-    def apply(self: Ledger, batch: Sequence[Any], *rest: Any) -> int:
+    def apply(self: Ledger, batch: Sequence[Any], *rest: Any) -> Applied:
         sizes.append(len(batch))
 
         def refuse(execute: Any, sql: str, params: Any, *more: Any) -> Any:
@@ -376,7 +376,7 @@ def test_a_database_that_is_away_is_waited_for_and_nothing_is_parked(
     tries = 0
     real = Ledger.apply
 
-    def apply(self: Ledger, *rest: Any) -> int:
+    def apply(self: Ledger, *rest: Any) -> Applied:
         nonlocal tries
         tries += 1
         if tries < 4:
@@ -396,7 +396,7 @@ def test_told_to_end_it_does_not_wait_forever_for_a_database_that_is_away(
     journal.write("final", finished(1))
     now = [0.0]
 
-    def apply(self: Ledger, *rest: Any) -> int:
+    def apply(self: Ledger, *rest: Any) -> Applied:
         now[0] += 6
         raise OperationalError("connection refused")
 
@@ -422,7 +422,7 @@ def test_a_database_taken_away_in_the_middle_costs_nothing(
     real = Ledger.apply
     other = connection.copy()
 
-    def apply(self: Ledger, *rest: Any) -> int:
+    def apply(self: Ledger, *rest: Any) -> Applied:
         nonlocal tries
         tries += 1
         if tries == 2:

@@ -18,15 +18,13 @@ from django.db import connections
 from django.utils.translation import gettext as _
 
 from aether.boot import ensure_database, ensure_migrated
+from aether.recording import appliers
 from aether.supervision import READY
 from changes import feed
-from consumers.models import ApiKeyState
-from providers.models import EndpointState, KeyState
 from usage.bodies import BodyStore
 from usage.jobs import Job, Jobs, expiry_jobs
 from usage.recorder import AlreadyRunning, Recorder, recorder_lock
 from usage.segments import forget_leftovers
-from usage.states import state_table
 
 LOCK_SECONDS = 30
 """How long to wait for the recorder of a server that has just ended."""
@@ -67,11 +65,7 @@ class Command(BaseCommand):
             settings.AETHER_DATA_DIR / "journals",
             stop=stop,
             keep_seconds=settings.RELAY_JOURNAL_KEEP_SECONDS,
-            appliers={
-                "key": state_table(KeyState, stamp="updated_at"),
-                "endpoint": state_table(EndpointState, stamp="updated_at"),
-                "api_key": state_table(ApiKeyState, stamp="last_used_at"),
-            },
+            appliers=appliers(),
         )
         jobs = Jobs(periodic(), stop=stop)
         jobs.start()
