@@ -53,12 +53,13 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """Ready: an engine is open and takes requests. Says nothing of why not."""
+    """Ready: an engine is open and takes requests; `degraded` where the database or the disk fails it
+    meanwhile. Says nothing of why."""
     engine = engines.current()
-    ready = engine is not None and engine.ready and not engine.draining
-    return HttpResponse(
-        b"ready\n" if ready else b"not ready\n", status=200 if ready else 503, content_type="text/plain"
-    )
+    if engine is None or not engine.ready or engine.draining:
+        return HttpResponse(b"not ready\n", status=503, content_type="text/plain")
+    degraded = engine.degraded or engine.ledger.journal.trouble
+    return HttpResponse(b"ready, degraded\n" if degraded else b"ready\n", content_type="text/plain")
 
 
 def _response(answer: Answer) -> HttpResponseBase:

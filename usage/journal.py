@@ -140,10 +140,10 @@ class Journal:
 
     @property
     def backlog_bytes(self) -> int:
-        """How much of this journal the recorder has yet to bring to the database; as far as it told."""
+        """How much of this journal the recorder has yet to bring to the database; as far as it told. Any
+        thread may ask."""
         number, position = _applied(self.directory)
-        self._full_sizes = {each: size for each, size in self._full_sizes.items() if each >= number}
-        written = sum(self._full_sizes.values()) + self._size
+        written = sum(size for each, size in list(self._full_sizes.items()) if each >= number) + self._size
         return max(0, written - position) + sum(map(len, self._ring))
 
     @property
@@ -239,6 +239,8 @@ class Journal:
         _sync_directory(self.directory)
         if self._fd >= 0:
             self._retired.append(self._fd)
+            for applied in [each for each in self._full_sizes if each < _applied(self.directory)[0]]:
+                del self._full_sizes[applied]
             self._full_sizes[self._number] = self._size
         self._fd, self._size, self._head, self._number = fd, len(data), len(data), self._number + 1
         self._torn, self._dirty = False, True

@@ -25,6 +25,8 @@ PART = 1_000_000
 """Money is summed in two parts, of millions of pico-dollars and of the rest: SQLite's SUM ends at 2^63."""
 ABSENT = {Attempt: ("saved_cost", "estimated")}
 """Columns of the rollup that its source does not have."""
+ENDED = {Record: "outcome", Attempt: "verdict"}
+"""The column that says how a row ended."""
 
 
 class Wrong(NamedTuple):
@@ -116,6 +118,8 @@ def _summed(column: str, source: type[Any]) -> tuple[str, ...]:
             f"COALESCE(SUM({column} / {PART}), 0)",
             f"COALESCE(SUM({column} %% {PART}), 0)",
         )
+    if column == "succeeded":
+        return (f"COUNT(*) FILTER (WHERE {ENDED[source]} = 'ok')",)
     return (_EXPRESSIONS.get(column) or f"COALESCE(SUM({column}), 0)",)
 
 

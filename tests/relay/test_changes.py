@@ -19,10 +19,12 @@ from django.core.asgi import get_asgi_application
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model as Row
+from django.http import HttpRequest
 from django.test import Client
 
 from consumers.models import ApiKey, Consumer
 from providers.models import Deployment, Key, Model, Provider
+from relay import views
 from relay.door import BodyLimit
 from tests.pages import world
 from tests.pages.test_forms import MODEL, management
@@ -268,6 +270,8 @@ async def test_callers_that_are_known_go_on_while_the_database_is_away(database:
         await doors.ask()
         database.leave()
         await reached(lambda: engine.degraded)
+        ready = await views.readyz(HttpRequest())
+        assert (ready.status_code, ready.content) == (200, b"ready, degraded\n")
         assert await doors.statuses() == [200, 200]
         for secret in (UNKNOWN, unused):
             for answer in await doors.ask(secret=secret):
@@ -276,6 +280,7 @@ async def test_callers_that_are_known_go_on_while_the_database_is_away(database:
                 assert answer.json()["error"]["code"]
         database.come_back()
         await reached(lambda: not engine.degraded)
+        assert (await views.readyz(HttpRequest())).content == b"ready\n"
         assert await doors.statuses() == [200, 200]
         assert await doors.statuses(secret=UNKNOWN) == [401, 401]
         assert await doors.statuses(secret=unused) == [200, 200]
