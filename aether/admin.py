@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -22,8 +24,12 @@ from consumers.snippets import base_url
 from providers.cells import working
 from providers.models import Deployment, Endpoint, Key, Model, Provider
 from usage.cells import cost, named_by_id, outcome_badge, target, tokens
+from usage.dashboard import board
+from usage.drill import to_records
 from usage.models import Record
 from usage.pages import Ledger, badge, column, instant, milliseconds
+from usage.paging import counted_to
+from usage.views import period_of, picker, sees_sums
 
 COUNTED = 1_000
 """The start page counts no further."""
@@ -48,33 +54,48 @@ class Step:
     done: bool
 
 
-def figure(request: HttpRequest, title: Any, rows: QuerySet[Any]) -> Figure | None:
-    """How many rows there are, for those who may see them."""
-    meta = rows.model._meta
-    if not request.user.has_perm(f"{meta.app_label}.view_{meta.model_name}"):
-        return None
-    number = rows.order_by()[: COUNTED + 1].count()
-    url = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
-    return Figure(title, f"{COUNTED}+" if number > COUNTED else str(number), url)
+def figures_of(request: HttpRequest, tables: Sequence[tuple[Any, QuerySet[Any]]]) -> list[Figure]:
+    """How many rows there are in each table, for those who may see them."""
+    seen = [(title, rows) for title, rows in tables if request.user.has_perm(_view(rows.model))]
+    numbers = counted_to(COUNTED, [rows for _title, rows in seen])
+    return [
+        Figure(
+            title,
+            f"{COUNTED}+" if number > COUNTED else str(number),
+            reverse(f"admin:{rows.model._meta.app_label}_{rows.model._meta.model_name}_changelist"),
+        )
+        for (title, rows), number in zip(seen, numbers, strict=True)
+    ]
+
+
+def _view(model: type[Any]) -> str:
+    return f"{model._meta.app_label}.view_{model._meta.model_name}"
 
 
 def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the first page of the admin shows: what is live, what is missing, the latest requests."""
     endpoints = Endpoint.objects.filter(working(), provider=OuterRef("pk"))
     deployments = Deployment.objects.filter(is_active=True, provider__is_active=True, model=OuterRef("pk"))
-    figures = (
-        figure(request, _("live providers"), Provider.objects.filter(Exists(endpoints), is_active=True)),
-        figure(request, _("live keys"), Key.objects.filter(working(), provider__is_active=True)),
-        figure(request, _("live models"), Model.objects.filter(Exists(deployments), is_active=True)),
-        figure(request, _("live API keys"), ApiKey.objects.filter(api_key_works(), consumer__is_active=True)),
+    tables: tuple[tuple[Any, QuerySet[Any]], ...] = (
+        (_("live providers"), Provider.objects.filter(Exists(endpoints), is_active=True)),
+        (_("live keys"), Key.objects.filter(working(), provider__is_active=True)),
+        (_("live models"), Model.objects.filter(Exists(deployments), is_active=True)),
+        (_("live API keys"), ApiKey.objects.filter(api_key_works(), consumer__is_active=True)),
     )
+    period = period_of(request)
+    shown = board(period) if sees_sums(request) else None
     sees_records = request.user.has_perm("usage.view_record")
     records = (
         list(Record.objects.order_by("-request_id").defer("explanation")[:SHOWN]) if sees_records else []
     )
     context.update(
         title=_("Start"),
-        figures=[each for each in figures if each],
+        board=shown if shown and (shown["used"] or records) else None,
+        picker=picker(period, reverse("admin:index"), {}),
+        series_url=f"{reverse('usage_series_csv')}?{urlencode(period.asked())}",
+        report_url=f"{reverse('usage_report')}?{urlencode(period.asked())}",
+        unpriced_url=f"{to_records(period, {})}&unpriced__exact=1",
+        figures=figures_of(request, tables),
         steps=[] if records else steps(request),
         sees_records=sees_records,
         records=[row_of(record) for record in records],
@@ -145,8 +166,7 @@ def search(request: HttpRequest, term: str) -> list[SearchResult]:
         ApiKey.objects.all(),
     )
     for rows in tables:
-        meta = rows.model._meta
-        if request.user.has_perm(f"{meta.app_label}.view_{meta.model_name}"):
+        if request.user.has_perm(_view(rows.model)):
             results += [found_row(row) for row in rows.filter(name__icontains=term).order_by("pk")[:FOUND]]
     return results
 

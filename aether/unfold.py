@@ -15,6 +15,11 @@ def _file(name: str) -> Callable[[HttpRequest], str]:
     return lambda request: static(name)
 
 
+def sees_sums(request: HttpRequest) -> bool:
+    """Whether this user may see sums of what was used."""
+    return request.user.has_perm("usage.view_rollup")
+
+
 def _page(title: Any, icon: str, model: str) -> dict[str, Any]:
     """A line of the sidebar: the list of `model` (`app.model`), for those who may see it."""
     app, name = model.split(".")
@@ -63,7 +68,17 @@ UNFOLD: dict[str, Any] = {
         "command_search": True,
         "show_all_applications": False,
         "navigation": [
-            {"items": [{"title": _("Start"), "icon": "home", "link": reverse_lazy("admin:index")}]},
+            {
+                "items": [
+                    {"title": _("Start"), "icon": "home", "link": reverse_lazy("admin:index")},
+                    {
+                        "title": _("Usage"),
+                        "icon": "monitoring",
+                        "link": reverse_lazy("usage_report"),
+                        "permission": sees_sums,
+                    },
+                ]
+            },
             {
                 "title": _("Supply"),
                 "items": [

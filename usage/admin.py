@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 
 from usage import backroom
 from usage.cells import (
@@ -25,7 +25,7 @@ from usage.cells import (
     target,
     tokens,
 )
-from usage.filters import ClientFormatFilter, StartedFilter, UpstreamFormatFilter
+from usage.filters import ClientFormatFilter, NamedFilter, StartedFilter, UpstreamFormatFilter
 from usage.ids import lower_bound
 from usage.models import (
     ApiKeyRollup,
@@ -86,10 +86,11 @@ class RecordAdmin(Ledger[Record]):
         ("is_stream", BooleanRadioFilter),
         ClientFormatFilter,
         UpstreamFormatFilter,
-        ("consumer", AutocompleteSelectFilter),
-        ("api_key", AutocompleteSelectFilter),
-        ("model", AutocompleteSelectFilter),
-        ("provider", AutocompleteSelectFilter),
+        ("consumer", NamedFilter),
+        ("api_key", NamedFilter),
+        ("model", NamedFilter),
+        ("provider", NamedFilter),
+        ("key", NamedFilter),
         ("unpriced", BooleanRadioFilter),
     )
     search_fields = ("request_id",)
@@ -262,9 +263,9 @@ class AttemptAdmin(Ledger[Attempt]):
     )  # fmt: skip
     list_filter = (
         ("started_at", StartedFilter),
-        ("provider", AutocompleteSelectFilter),
-        ("key", AutocompleteSelectFilter),
-        ("model", AutocompleteSelectFilter),
+        ("provider", NamedFilter),
+        ("key", NamedFilter),
+        ("model", NamedFilter),
     )
     list_fullwidth = True
     fieldsets = (

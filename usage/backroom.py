@@ -15,7 +15,7 @@ from usage.pages import Ledger, badge, column, instant, milliseconds, money, who
 
 SUMS: tuple[Any, ...] = (
     (None, {"fields": ("quarter_shown", "dimensions")}),
-    (_("Requests"), {"fields": (("requests_shown", "unpriced", "estimated"),)}),
+    (_("Requests"), {"fields": (("requests_shown", "succeeded"), ("unpriced", "estimated"))}),
     (
         _("Tokens"),
         {

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.utils import parse_datetime_str
 
 from usage.ids import lower_bound
@@ -33,8 +33,27 @@ class StartedFilter(RangeDateTimeFilter):
         clock = self.used_parameters.get(f"{self.parameter_name}_{edge}_1") or (
             "00:00" if edge == "from" else "23:59"
         )
-        found = parse_datetime_str(f"{day} {clock}") if day else None
-        return timezone.make_aware(found) if found else None
+        found = (parse_datetime_str(f"{day} {clock}") or _with_offset(f"{day}T{clock}")) if day else None
+        return found if found is None or timezone.is_aware(found) else timezone.make_aware(found)
+
+
+def _with_offset(text: str) -> datetime | None:
+    """A moment such as 2026-10-25T02:30+01:00: its offset tells which, where clocks show that time twice."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+class NamedFilter(AutocompleteSelectFilter):
+    """A row that the ledger names by its id; or, with `__isnull=True`, none."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.lookup_val_isnull == "True" and not self.value():
+            return queryset.filter(**{f"{self.field_path}__isnull": True})
+        found: QuerySet[Any] = super().queryset(request, queryset)
+        return found
 
 
 class FormatFilter(DropdownFilter):

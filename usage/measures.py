@@ -58,6 +58,7 @@ class Measures(models.Model):
     list_cost = MoneyField(_("list cost"), default=0)
     own_cost = MoneyField(_("own cost"), default=0)
     saved_cost = MoneyField(_("saved by cache"), default=0)
+    succeeded = models.BigIntegerField(_("requests that ended well"), default=0)
     unpriced = models.BigIntegerField(_("unpriced requests"), default=0)
     estimated = models.BigIntegerField(_("estimated requests"), default=0)
     first_token_count = models.BigIntegerField(_("requests with a first token"), default=0)
@@ -66,8 +67,8 @@ class Measures(models.Model):
 
     SUMS = (
         "requests", "input_tokens", "output_tokens", "cached_tokens", "cache_creation_tokens",
-        "cache_creation_1h_tokens", "reasoning_tokens", "list_cost", "own_cost", "saved_cost", "unpriced",
-        "estimated", "first_token_count", "first_token_ms", "total_ms",
+        "cache_creation_1h_tokens", "reasoning_tokens", "list_cost", "own_cost", "saved_cost",
+        "succeeded", "unpriced", "estimated", "first_token_count", "first_token_ms", "total_ms",
     )  # fmt: skip
     FIRST_TOKEN = tuple(f"first_token_{index:02d}" for index in range(BUCKETS))
     TOTAL = tuple(f"total_{index:02d}" for index in range(BUCKETS))

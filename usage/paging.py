@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.core.paginator import EmptyPage, Page, Paginator
+from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.views import ChangeList
@@ -58,6 +60,21 @@ class InfinitePaginator(_Paginator):
         self.latest = LongPage(rows[: self.per_page], wanted, self)
         self.latest.more = len(rows) > self.per_page and wanted < LAST_PAGE
         return self.latest
+
+
+def counted_to(most: int, tables: Sequence[QuerySet[Any]]) -> list[int]:
+    """How many rows each of `tables` has, counted no further than `most` + 1: one query for all of them."""
+    if not tables:
+        return []
+    counts: list[str] = []
+    parameters: list[Any] = []
+    for rows in tables:
+        statement, values = rows.order_by().values("pk")[: most + 1].query.sql_with_params()
+        counts.append(f"(SELECT COUNT(*) FROM ({statement}) counted)")
+        parameters += values
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(counts)}", parameters)
+        return [int(number) for number in cursor.fetchone()]
 
 
 class Keyset(ChangeList):

@@ -87,7 +87,7 @@ class Sums:
 
     def add_record(self, quarter: int, facts: RecordFacts, sign: int = 1) -> None:
         """Adds a record that started in `quarter`; takes it away with `sign` -1."""
-        one = _contribution(facts, facts.saved_cost, facts.estimated)
+        one = _contribution(facts, facts.saved_cost, facts.outcome == "ok", facts.estimated)
         model = facts.model_id or 0
         _add(
             self.by_dimension,
@@ -117,7 +117,7 @@ class Sums:
             facts.model_id or 0,
             facts.verdict,
         )
-        _add(self.by_target, key, _contribution(facts, 0, False), facts, sign)
+        _add(self.by_target, key, _contribution(facts, 0, facts.verdict == "ok", False), facts, sign)
 
     def tables(self) -> tuple[tuple[type[Any], dict[Key, list[int]]], ...]:
         """Each rollup's model and its sums."""
@@ -128,7 +128,9 @@ class Sums:
         )
 
 
-def _contribution(facts: RecordFacts | AttemptFacts, saved_cost: int, estimated: bool) -> tuple[int, ...]:
+def _contribution(
+    facts: RecordFacts | AttemptFacts, saved_cost: int, succeeded: bool, estimated: bool
+) -> tuple[int, ...]:
     """What one row adds to the columns `Measures.SUMS`."""
     first = facts.first_token_ms
     return (
@@ -142,6 +144,7 @@ def _contribution(facts: RecordFacts | AttemptFacts, saved_cost: int, estimated:
         facts.list_cost or 0,
         facts.own_cost,
         saved_cost,
+        1 if succeeded else 0,
         1 if facts.list_cost is None else 0,
         1 if estimated else 0,
         0 if first is None else 1,

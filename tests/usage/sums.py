@@ -71,6 +71,7 @@ def summed(rows: list[Any]) -> dict[str, Any]:
         "list_cost": sum((row.list_cost or Decimal(0) for row in rows), Decimal(0)),
         "own_cost": sum((row.own_cost for row in rows), Decimal(0)),
         "saved_cost": sum((getattr(row, "saved_cost", Decimal(0)) for row in rows), Decimal(0)),
+        "succeeded": sum((row.outcome if isinstance(row, Record) else row.verdict) == "ok" for row in rows),
         "unpriced": sum(row.list_cost is None for row in rows),
         "estimated": sum(getattr(row, "estimated", False) for row in rows),
         "first_token_count": sum(row.first_token_ms is not None for row in rows),

@@ -1,0 +1,146 @@
+"""The tables of the usage report: their columns, on the page and in CSV alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _now, gettext_lazy as _
+
+from usage.drill import to_attempts, to_records
+from usage.figures import NONE, dollars, duration, share, whole
+from usage.names import NAMED, Names, label, names_of
+from usage.periods import Period
+from usage.reports import ANSWERED, Row, Table, TooLong
+from usage.sources import Filters
+
+BY: Mapping[str, Any] = {
+    "model": _("model"),
+    "provider": _("provider"),
+    "key": _("key"),
+    "consumer": _("consumer"),
+    "api_key": _("API key"),
+    "client_format": _("client format"),
+}
+"""What the report can be broken down by."""
+FILTERS: Mapping[str, Any] = {**BY, "outcome": _("outcome")}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its name in CSV, its heading, the number of a row, and how the page shows that."""
+
+    name: str
+    title: Any
+    value: Callable[[Row], Any]
+    show: Callable[[Any], Any]
+
+
+def _rounded(found: float | None) -> int | None:
+    return None if found is None else round(found)
+
+
+def _tried(row: Row) -> int | None:
+    return None if row.tried is None else row.tried.requests
+
+
+def _went_well(row: Row) -> float | None:
+    return None if row.tried is None else row.tried.success
+
+
+def _counted(number: int | None) -> Any:
+    return NONE if number is None else whole(number)
+
+
+def _count(name: str, title: Any, measure: str) -> Column:
+    return Column(name, title, lambda row: row.totals[measure], whole)
+
+
+COLUMNS = (
+    _count("requests", _("Requests"), "requests"),
+    Column("success", _("Success"), lambda row: row.totals.success, share),
+    _count("input_tokens", _("Input"), "input_tokens"),
+    _count("cache_read_tokens", _("Cache read"), "cached_tokens"),
+    _count("cache_write_tokens", _("Cache write"), "cache_creation_tokens"),
+    _count("cache_write_1h_tokens", _("of it 1 h"), "cache_creation_1h_tokens"),
+    _count("output_tokens", _("Output"), "output_tokens"),
+    _count("reasoning_tokens", _("Reasoning"), "reasoning_tokens"),
+    Column("list_cost_usd", _("List"), lambda row: row.totals.list_cost, dollars),
+    Column("own_cost_usd", _("Own"), lambda row: row.own_cost, dollars),
+    Column("saved_by_cache_usd", _("Saved"), lambda row: row.totals.saved_cost, dollars),
+    Column("list_usd_per_million_tokens", _("$ per million"), lambda row: row.totals.per_million, dollars),
+    Column(
+        "first_token_p50_ms", _("First token"), lambda row: _rounded(row.totals.first_token(0.5)), duration
+    ),
+    Column("first_token_p95_ms", _("95 %"), lambda row: _rounded(row.totals.first_token(0.95)), duration),
+    Column("total_p50_ms", _("In all"), lambda row: _rounded(row.totals.total(0.5)), duration),
+    Column("total_p95_ms", _("95 %"), lambda row: _rounded(row.totals.total(0.95)), duration),
+    _count("unpriced_requests", _("Unpriced"), "unpriced"),
+)
+TRIED = (
+    Column("attempts", _("Attempts"), _tried, _counted),
+    Column("attempts_success", _("of them ok"), _went_well, share),
+)
+"""What is told of a provider or a key besides."""
+
+
+def columns(by: str) -> tuple[Column, ...]:
+    """The columns of the table by `by`."""
+    return (*COLUMNS[:2], *TRIED, *COLUMNS[2:]) if by in ANSWERED else COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row as the page shows it: its name, where the name and each cell lead to, and the cells."""
+
+    name: str
+    narrow: Filters | None
+    url: str
+    cells: list[tuple[Any, str]]
+
+
+def names_for(filters: Filters, found: Table | TooLong) -> Names:
+    """The names of all that the page mentions: one query."""
+    wanted: dict[str, set[int]] = {name: {int(value)} for name, value in filters.items() if name in NAMED}
+    if isinstance(found, Table) and found.by in NAMED:
+        wanted.setdefault(found.by, set()).update(row.group for row in found.rows)
+    return names_of(wanted)
+
+
+def lines(found: Table, period: Period, filters: Filters, names: Names) -> tuple[list[Line], Line]:
+    """The rows of a table, the others beyond them among them, and the line of all together."""
+    shown = [_line(found.by, row, label(found.by, row.group, names), period, filters) for row in found.rows]
+    if found.others is not None:
+        shown.append(Line(_now("all others"), None, "", _cells(found.by, found.others)))
+    total = Line(_now("all"), None, to_records(period, filters), _cells(found.by, found.total))
+    return shown, total
+
+
+def _line(by: str, row: Row, name: str, period: Period, filters: Filters) -> Line:
+    narrowed = {**filters, by: row.group}
+    attempts = to_attempts(
+        period, {each: narrowed[each] for each in ("provider", "key", "model") if each in narrowed}
+    )
+    return Line(name, narrowed, to_records(period, narrowed), _cells(by, row, attempts))
+
+
+def _cells(by: str, row: Row, attempts: str = "") -> list[tuple[Any, str]]:
+    return [
+        (column.show(column.value(row)), attempts if column.name == "attempts" else "")
+        for column in columns(by)
+    ]
+
+
+def exported(found: Table, names: Names) -> list[Sequence[Any]]:
+    """The table as rows of CSV, the line of all together last."""
+    shown = columns(found.by)
+    rows: list[Sequence[Any]] = [(found.by, f"{found.by}_id", *(column.name for column in shown))]
+    for row in found.rows:
+        number = row.group if found.by in NAMED else ""
+        name = label(found.by, row.group, names)
+        rows.append((name, number, *(column.value(row) for column in shown)))
+    for name, others in (("(others)", found.others), ("(all)", found.total)):
+        if others is not None:
+            rows.append((name, "", *(column.value(others) for column in shown)))
+    return rows
