@@ -152,7 +152,7 @@ def leave_an_attempt_without_a_record() -> Told:
         total_ms=50,
         list_cost=0,
     )
-    columns = ("requests", "total_ms", "total_00")
+    columns = ("requests", "succeeded", "total_ms", "total_00")
     return {("usage_attempt", "record_id"), *(("usage_attemptrollup", name) for name in columns)}
 
 
