@@ -112,15 +112,19 @@ def words(text: str) -> list[str]:
     return [head, *(" " + word for word in rest)]
 
 
+def _long(text: str, size: int) -> str:
+    """`size` characters: the text again and again, a blank between."""
+    return ((text + " ") * (size // (len(text) + 1) + 1))[:size]
+
+
 def _repeat(text: str, options: Options) -> list[str]:
     """Text in pieces as the options want them; repeated or cut to fit."""
     if options.bytes and options.fault not in LAZY:
         size = options.size or 32
-        full = "".join(islice(cycle(text + " "), options.bytes))
-        return pieces(full, size)
+        return pieces(_long(text, options.bytes), size)
     if options.size:
         count = 1 if options.chunks is None else options.chunks
-        return pieces("".join(islice(cycle(text + " "), options.size * count)), options.size)
+        return pieces(_long(text, options.size * count), options.size)
     if options.chunks is None:
         return words(text)
     head, *rest = islice(cycle(words(text + " ")[:-1]), options.chunks) if options.chunks else [""]

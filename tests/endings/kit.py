@@ -21,6 +21,10 @@ MICRO = 1_000_000
 WORDS = "hello there"
 
 
+BOUNDARY = "a-boundary-of-ours"
+FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How one format asks for a stream, and how its stream goes."""
@@ -79,6 +83,19 @@ async def ask(
     if label:
         headers["x-request-id"] = label
     await client.ask(dialect.path, {**dialect.body, **more}, headers, only=only)
+
+
+def form(size: int, model: str = "sim") -> bytes:
+    """A transcription request with a file of `size` bytes."""
+    return (
+        (
+            f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="model"\r\n\r\n{model}\r\n'
+            f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="file"; filename="a.mp3"\r\n'
+            "content-type: audio/mpeg\r\n\r\n"
+        ).encode()
+        + bytes(size)
+        + f"\r\n--{BOUNDARY}--\r\n".encode()
+    )
 
 
 def events(dialect: Dialect, body: bytes) -> list[dict[str, Any]]:

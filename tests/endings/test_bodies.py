@@ -7,27 +7,11 @@ import asyncio
 import orjson
 import pytest
 
-from tests.endings.kit import CHAT, DIALECTS, Dialect, ask, clean_house, gone, uploads
+from tests.endings.kit import CHAT, DIALECTS, FORM, Dialect, ask, clean_house, form, gone, uploads
 from tests.relay.harness import House
 from tests.rude import Rude, rude
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-BOUNDARY = "a-boundary-of-ours"
-FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
-
-
-def form(size: int, model: str = "sim") -> bytes:
-    """A transcription request with a file of `size` bytes."""
-    return (
-        (
-            f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="model"\r\n\r\n{model}\r\n'
-            f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="file"; filename="a.mp3"\r\n'
-            "content-type: audio/mpeg\r\n\r\n"
-        ).encode()
-        + bytes(size)
-        + f"\r\n--{BOUNDARY}--\r\n".encode()
-    )
 
 
 async def upload(client: Rude, each: House, size: int, *, only: int | None = None) -> None:

@@ -63,6 +63,18 @@ def begun(number: int, attempt: int = 1, at: int = START, **columns: Any) -> dic
     }
 
 
+def checkpoint(number: int, attempt: int = 1, **columns: Any) -> dict[str, Any]:
+    """A `checkpoint` line: the client has had a frame, the provider has told 1,000 tokens in."""
+    return {
+        "request_id": name(number),
+        "number": attempt,
+        "committed": True,
+        "usage": {"input_tokens": 1_000, "output_tokens": 1, "input_reported": True, "output_reported": True},
+        "text_bytes": 400,
+        **columns,
+    }
+
+
 def finished(number: int, at: int = START, attempts: int = 1, **columns: Any) -> dict[str, Any]:
     """A `final` line: 1,000 tokens in, 100 out, for 0.0022 dollars at list and half of that at the
     provider."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from usage.measures import FIRST_TOKEN_BOUNDS, TOTAL_BOUNDS, Measures
-from usage.models import ApiKeyRollup, Attempt, AttemptRollup, Record, Rollup
+from usage.models import ApiKeyRollup, Attempt, AttemptRollup, Record, Rollup, StoredResponse
 
 TOKENS = (
     "input_tokens", "output_tokens", "cached_tokens", "cache_creation_tokens", "cache_creation_1h_tokens",
@@ -91,3 +91,16 @@ def summed(rows: list[Any]) -> dict[str, Any]:
             high = bounds[place] if place < len(bounds) else float("inf")
             sums[column] = sum(low < time <= high for time in times)
     return sums
+
+
+def snapshot() -> list[list[tuple[Any, ...]]]:
+    """All rows of the ledger, without their serial numbers."""
+    found = []
+    for model in (Record, Attempt, Rollup, ApiKeyRollup, AttemptRollup, StoredResponse):
+        columns = [
+            field.attname
+            for field in model._meta.concrete_fields
+            if field.attname not in ("id", "price_id", "user_agent_id") or model is Attempt
+        ]
+        found.append(sorted(model.objects.values_list(*columns), key=str))
+    return found

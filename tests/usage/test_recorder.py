@@ -17,7 +17,7 @@ from django.db import DataError, OperationalError, connection
 from tests.counts import count
 from tests.usage.conftest import OpenJournal, OpenRecorder
 from tests.usage.journals import START, amended, begun, finished, name, started
-from tests.usage.sums import assert_sums_agree
+from tests.usage.sums import assert_sums_agree, snapshot
 from usage import recorder as recorder_module
 from usage.framing import encode
 from usage.ledger import Applied, Ledger
@@ -617,16 +617,3 @@ def test_a_dead_workers_directory_goes_too(open_journal: OpenJournal, open_recor
     assert not journal.directory.exists()
     assert JournalPosition.objects.count() == 0
     recorder.drain()
-
-
-def snapshot() -> list[list[tuple[Any, ...]]]:
-    """All rows of the ledger, without their serial numbers."""
-    found = []
-    for model in (Record, Attempt, Rollup, ApiKeyRollup, AttemptRollup, StoredResponse):
-        columns = [
-            field.attname
-            for field in model._meta.concrete_fields
-            if field.attname not in ("id", "price_id", "user_agent_id") or model is Attempt
-        ]
-        found.append(sorted(model.objects.values_list(*columns), key=str))
-    return found

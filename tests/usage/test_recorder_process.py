@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -67,7 +67,7 @@ def said(stream: IO[str] | None) -> str:
     return stream.readline().strip()
 
 
-def close(stream: IO[str] | None) -> None:
+def close(stream: IO[Any] | None) -> None:
     assert stream is not None
     stream.close()
 
@@ -172,6 +172,22 @@ def test_standard_input_that_is_no_pipe_is_left_alone(data: Path) -> None:
         assert process.poll() is None
         process.terminate()
         assert process.wait(30) == 0
+
+
+def test_a_parent_that_died_before_it_was_ready_is_no_error(data: Path) -> None:
+    writer = journal(data)
+    writer.write("final", finished(1))
+    with (data / "errors").open("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", MANAGE, "recorder"],
+            env=environment(data), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+        )  # fmt: skip
+        close(process.stdout)
+        until(lambda: records(data) == 1, what="the record")
+        close(process.stdin)
+        assert process.wait(30) == 0
+    assert (data / "errors").read_text() == ""
+    writer.close()
 
 
 def test_without_its_tables_it_says_so_in_a_sentence(data_dir: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import pytest
 
 from tests.usage.conftest import OpenJournal, OpenRecorder
-from tests.usage.journals import PICO, START, begun, finished, name, started
+from tests.usage.journals import PICO, START, begun, checkpoint, finished, name, started
 from tests.usage.sums import assert_sums_agree
 from usage.framing import encode
 from usage.models import DeadLetter, JournalPosition, PriceSnapshot, Record
@@ -19,18 +18,6 @@ from usage.segments import segments
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 # 1 for a million tokens in, 2 out, 0.001 a request; half of it at the provider.
-
-
-def checkpoint(number: int, attempt: int = 1, **columns: Any) -> dict[str, Any]:
-    """A `checkpoint` line: the client has had a frame, the provider has told 1,000 tokens in."""
-    return {
-        "request_id": name(number),
-        "number": attempt,
-        "committed": True,
-        "usage": {"input_tokens": 1_000, "output_tokens": 1, "input_reported": True, "output_reported": True},
-        "text_bytes": 400,
-        **columns,
-    }
 
 
 def test_a_stream_that_was_running_is_billed_from_its_last_checkpoint(

@@ -76,9 +76,16 @@ class Command(BaseCommand):
             jobs.join()
 
     def tell_ready(self) -> None:
-        """Tells the parent that everything found at the start is in the database."""
-        self.stdout.write(READY)
-        self.stdout.flush()
+        """Tells the parent that everything found at the start is in the database. One that died while it
+        waited for this hears nothing: `watch_parent` ends us then."""
+        try:
+            self.stdout.write(READY)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # What waits in the buffer would be tried again, and told as an error, when the process ends.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def periodic() -> list[Job]:
