@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 CUT = "aether.cut"
@@ -27,6 +28,20 @@ class Call:
     """The body, piece by piece. Raises errors.Unreadable if the client leaves before its end."""
     cut: Callable[[], None] | None = field(default=None, repr=False)
     """Closes the client's connection at once; None where the server has no such thing."""
+
+
+def client_address(peer: str, headers: Headers, proxies: int) -> str:
+    """The client's address, with so many proxies of ours in front of us: the one that the outermost of them
+    saw and appended to `X-Forwarded-For`. Whatever stands before it is the client's own word. The peer's
+    address where the header is too short for that, or no address stands there."""
+    if not proxies:
+        return peer
+    lines = (value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for")
+    hops = [hop.strip() for line in lines for hop in line.split(",")]
+    try:
+        return str(ip_address(hops[-proxies]))
+    except (IndexError, ValueError):
+        return peer
 
 
 def cut_of(scope: Mapping[str, Any]) -> Callable[[], None] | None:

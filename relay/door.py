@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from relay import engine as engines
 from relay.answer import Answer, Pieces, Stream
-from relay.call import Call, cut_of
+from relay.call import Call, client_address, cut_of
 from relay.errors import Unreadable
 from relay.pipeline import relay
 from relay.refusals import closed, late, oversized
@@ -41,7 +41,9 @@ class RelayDoor:
             path=_raw_path(scope),
             query=scope["query_string"].decode("latin-1"),
             headers=list(scope["headers"]),
-            address=(scope.get("client") or ("",))[0],
+            address=client_address(
+                (scope.get("client") or ("",))[0], scope["headers"], engine.knobs.trusted_proxies
+            ),
             length=_length(scope),
             chunks=body.chunks(),
             cut=cut_of(scope),

@@ -38,6 +38,7 @@ class Knobs:
     caller_cache: int
     max_event_bytes: int
     max_answer_bytes: int
+    trusted_proxies: int
     max_attempts: int
     max_attempts_per_endpoint: int
     max_tries: int

@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from relay import engine as engines
 from relay.answer import Answer, Pieces, Stream
-from relay.call import Call, cut_of
+from relay.call import Call, client_address, cut_of
 from relay.errors import Unreadable
 from relay.pipeline import relay as answer_of
 from relay.refusals import closed, late
@@ -35,7 +35,9 @@ async def relay(request: HttpRequest, *_: str | None) -> HttpResponseBase:
         path=path,
         query=request.META.get("QUERY_STRING", ""),
         headers=list(request.scope["headers"]),
-        address=request.META.get("REMOTE_ADDR", ""),
+        address=client_address(
+            request.META.get("REMOTE_ADDR", ""), request.scope["headers"], engine.knobs.trusted_proxies
+        ),
         length=_length(request),
         chunks=_chunks(request),
         cut=cut_of(request.scope),
