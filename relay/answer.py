@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from relay.alarm import Alarm
 from relay.attempts import Job, StreamWinner
 from relay.context import StreamContext
 from relay.engine import Engine
@@ -94,6 +95,7 @@ class Stream:
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes for the client, frame for frame. Settles the request in whatever ending."""
         self.ctx.task, self.ctx.blocked_since = asyncio.current_task(), None
+        self._alarm = self.ctx.alarm = Alarm()
         self.ctx.sent_status = 200
         try:
             if self._task is not None:
@@ -113,6 +115,7 @@ class Stream:
         except (FrameTooLarge, BadFrame) as error:
             yield self._broken(UpstreamFailure("bad_frame", phase="stream", text=str(error)))
         finally:
+            self._alarm.close()
             self.abandon()
 
     def abandon(self) -> None:
@@ -140,9 +143,8 @@ class Stream:
             if self.ctx.interruption:
                 raise Interrupted(self.ctx.interruption)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._job.engine.knobs.keep_alive) as self.ctx.alarm:
-                    await asyncio.wait({task})
-            self.ctx.alarm = None
+                due = time.monotonic() + self._job.engine.knobs.keep_alive
+                await self._alarm.wait(asyncio.wait({task}), due)
             if not task.done():
                 yield keep_alive
 
@@ -152,12 +154,16 @@ class Stream:
         ctx.committed = True
         passed, ended_at_file_end = Passed(winner.head, winner.end), False
         last_sent = last_byte = time.monotonic()
+        idle = winner.target.idle_timeout or self._job.engine.knobs.idle_timeout
         while True:
             self._learn(winner, passed)
             if passed.out:
                 self._opened_array = True
-                for piece in pieces(passed.out):
-                    yield piece
+                if len(passed.out) <= PIECE:
+                    yield passed.out
+                else:
+                    for piece in pieces(passed.out):
+                        yield piece
                 # While the client held us up, upstream's silence was not its own.
                 last_byte = last_sent = time.monotonic()
             if watch.error is not None:
@@ -165,7 +171,7 @@ class Stream:
                 raise UpstreamFailure(phase="stream", status=error.status, error=error)
             if passed.end or ended_at_file_end:
                 break
-            data = await self._read(winner, last_byte, last_sent)
+            data = await self._read(winner, last_byte + idle, last_sent)
             if data is None:
                 before = time.monotonic()
                 yield self._wire.keep_alive(array=self._job.brief.array)
@@ -173,8 +179,8 @@ class Stream:
                 last_byte += last_sent - before
                 passed = Passed()
                 continue
-            last_byte = time.monotonic()
             if data:
+                last_byte = time.monotonic()
                 passed = watch.feed(data)
                 continue
             passed = watch.finish()
@@ -195,18 +201,15 @@ class Stream:
         async for trailing in self._tail(winner):
             yield trailing
 
-    async def _read(self, winner: StreamWinner, last_byte: float, last_sent: float) -> bytes | None:
-        """What upstream sends next; None when it is time for a keep-alive. Raises UpstreamFailure and
-        Interrupted."""
-        knobs, ctx = self._job.engine.knobs, self.ctx
+    async def _read(self, winner: StreamWinner, idle: float, last_sent: float) -> bytes | None:
+        """What upstream sends next; None when it is time for a keep-alive. From `idle` on upstream counts as
+        silent. Raises UpstreamFailure and Interrupted."""
+        ctx = self.ctx
         if ctx.interruption:
             raise Interrupted(ctx.interruption)
-        idle = last_byte + (winner.target.idle_timeout or knobs.idle_timeout)
-        over = self._job.deadline_at(winner.target)
-        deadline = min(idle, over, last_sent + knobs.keep_alive)
+        over, beat = self._job.deadline_at(winner.target), last_sent + self._job.engine.knobs.keep_alive
         try:
-            async with asyncio.timeout_at(_loop_time(deadline)) as ctx.alarm:
-                return await winner.opened.read()
+            return await self._alarm.wait(winner.opened.read(), min(idle, over, beat))
         except TimeoutError as error:
             if ctx.interruption:
                 raise Interrupted(ctx.interruption) from error
@@ -220,19 +223,15 @@ class Stream:
                     "first_event_timeout", phase="stream", text="upstream fell silent"
                 ) from error
             return None
-        finally:
-            ctx.alarm = None
-            winner.log.bytes_received = winner.opened.bytes_received
 
     async def _hold(self, winner: StreamWinner, end: bytes) -> bytes:
         """Gemini's end with what follows it within a moment: its usage may come in a later frame."""
+        due = time.monotonic() + GEMINI_HOLD
         with suppress(TimeoutError, UpstreamFailure, FrameTooLarge):
-            async with asyncio.timeout(GEMINI_HOLD) as self.ctx.alarm:
-                while data := await winner.opened.read():
-                    passed = winner.watch.feed(data)
-                    self._learn(winner, passed)
-                    end += passed.out + passed.end
-        self.ctx.alarm = None
+            while data := await self._alarm.wait(winner.opened.read(), due):
+                passed = winner.watch.feed(data)
+                self._learn(winner, passed)
+                end += passed.out + passed.end
         passed = winner.watch.finish()
         self._learn(winner, passed)
         return end + passed.out + passed.end
@@ -257,9 +256,8 @@ class Stream:
 
     def _learn(self, winner: StreamWinner, passed: Passed) -> None:
         """Brings what the watch knows into the context; with recording on, the events too."""
-        ctx, watch, log = self.ctx, winner.watch, winner.log
+        ctx, watch = self.ctx, winner.watch
         ctx.chunk_count, ctx.data_count = watch.frames, watch.data_frames
-        ctx.text_bytes = log.text_bytes = watch.text_bytes
         ctx.has_completion = watch.ended
         if ctx.caller is not None and ctx.caller.recording == "full":
             self._record(passed)
@@ -313,6 +311,7 @@ class Stream:
         if winner is not None:
             self._learn(winner, Passed())
             winner.log.usage = winner.watch.usage()
+            winner.log.bytes_received = winner.opened.bytes_received
             self.ctx.finish_reason, self.ctx.response_id = (
                 winner.watch.finish_reason,
                 winner.watch.response_id,
@@ -331,8 +330,3 @@ _PUBLIC = {
 
 def _short(code: str) -> str:
     return {"upstream_error": "error", "timeout": "timeout", "rate_limited": "rate_limited"}.get(code, code)
-
-
-def _loop_time(monotonic: float) -> float:
-    """The event loop's clock at a monotonic instant; uvloop's own counts from elsewhere."""
-    return asyncio.get_running_loop().time() + (monotonic - time.monotonic())

@@ -342,7 +342,7 @@ async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot:
             raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
     log.phase, log.delivered, log.ended = "done", True, True
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
-    log.usage, log.text_bytes = reading.usage, reading.text_bytes
+    log.usage, log.whole_text_bytes = reading.usage, reading.text_bytes
     content_type = header_rules.content_type(opened.content_type, "application/json")
     return WholeWinner(target, log, opened, slot, content_type, body, reading)
 

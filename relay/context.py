@@ -14,6 +14,7 @@ from wire.types import Brief, Usage
 if TYPE_CHECKING:
     from consumers.auth import Caller
     from providers.types import Target
+    from relay.alarm import Alarm
     from relay.payload import Payload
 
 NIL = UUID(int=0)
@@ -43,12 +44,17 @@ class AttemptLog:
     bytes_sent: int = 0
     bytes_received: int = 0
     usage: Usage = field(default_factory=Usage)
-    text_bytes: int = 0
+    whole_text_bytes: int = 0
     delivered: bool = False
     ended: bool = False
     maybe_billed: bool = False
     watch: StreamWatch | None = None
     """What follows the stream that answers; it knows the usage so far."""
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of text that were delivered to us. Takes time: they are measured when asked."""
+        return self.whole_text_bytes if self.watch is None else self.watch.text_bytes
 
     def sent(self) -> None:
         """The whole request has left: from here on the vendor may do the work, and bill it."""
@@ -138,7 +144,6 @@ class StreamContext:
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = ""
     response_id: str = ""
-    text_bytes: int = 0
     chunk_bytes: int = 0
     truncated: bool = False
     ended_early: bool = False
@@ -170,8 +175,8 @@ class StreamContext:
     """Set while we wait for the client to take what we send."""
     checkpointed: float = 0.0
     checkpoint_mark: int = 0
-    alarm: asyncio.Timeout | None = None
-    """The running wait for upstream; rescheduled to wake the stream early."""
+    alarm: Alarm | None = None
+    """Wakes the stream from its wait for upstream."""
     task: asyncio.Task[Any] | None = None
     cut: Callable[[], None] | None = None
     """Closes the client's connection at once."""
@@ -216,7 +221,7 @@ class StreamContext:
         """Forgets all that was learned from an attempt, so that nothing of a failed one is counted. The
         request's own identity, its attempts so far and the instants of the request stay."""
         self.parsed_chunks, self.text_parts = [], []
-        self.data_count = self.chunk_count = self.chunk_bytes = self.text_size = self.text_bytes = 0
+        self.data_count = self.chunk_count = self.chunk_bytes = self.text_size = 0
         self.has_completion = self.truncated = self.truncated_body = self.ended_early = False
         self.input_tokens = self.output_tokens = self.cached_tokens = self.cache_creation_tokens = 0
         self.status_code, self.error_message = 200, None

@@ -226,9 +226,8 @@ class Engine:
             ctx.interruption = reason
             if ctx.blocked_since is not None:
                 loop.call_later(HASTE, self._hasten, ctx, ctx.blocked_since)
-            elif ctx.alarm is not None:
-                with suppress(RuntimeError):  # the wait ended in this very turn of the loop
-                    ctx.alarm.reschedule(loop.time())
+            elif ctx.alarm is not None and ctx.alarm.waiting:
+                ctx.alarm.ring()
             elif ctx.task is not None:
                 ctx.task.cancel()
 

@@ -123,7 +123,7 @@ class Ledger:
                 "number": log.number,
                 "committed": ctx.committed,
                 "usage": _plain_usage(log.watch.usage() if log.watch else log.usage),
-                "text_bytes": ctx.text_bytes,
+                "text_bytes": log.text_bytes,
             },
         )
 
@@ -148,7 +148,12 @@ class Ledger:
                 bill.usage.cache_read_tokens,
                 bill.usage.cache_write_tokens,
             )
-            if ctx.outcome == "ok" and last.usage.output_reported and not bill.suspect:
+            if (
+                ctx.outcome == "ok"
+                and last.usage.output_reported
+                and not bill.suspect
+                and self.ratios.wants(last.target.model_name)
+            ):
                 visible = last.usage.output_tokens - last.usage.reasoning_tokens
                 self.ratios.learn(last.target.model_name, text_bytes=last.text_bytes, tokens=visible)
         self.journal.write(
@@ -194,7 +199,7 @@ class Ledger:
             delivered=log.delivered,
             committed=answers and ctx.committed,
             ended=log.ended,
-            text_bytes=log.text_bytes,
+            text_bytes=0 if log.usage.final and log.usage.output_reported else log.text_bytes,
             request_bytes=ctx.request_bytes,
             bytes_per_token=self.ratios.get(target.model_name),
             input_limit=target.context_window,

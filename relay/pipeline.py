@@ -327,11 +327,7 @@ def _whole(job: Job, winner: WholeWinner) -> Answer:
     ctx, reading = job.ctx, winner.reading
     winner.let_go()
     ctx.committed = ctx.has_completion = True
-    ctx.finish_reason, ctx.response_id, ctx.text_bytes = (
-        reading.finish_reason,
-        reading.response_id,
-        reading.text_bytes,
-    )
+    ctx.finish_reason, ctx.response_id = reading.finish_reason, reading.response_id
     ctx.chunk_count = ctx.data_count = 1
     headers = [
         (b"content-type", winner.content_type.encode("latin-1")),

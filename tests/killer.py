@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 import psycopg
 
+from aether.supervision import LONGEST_PAUSE
 from simulator.server import Simulator
 from tests import servers
 from tests.journals import lines
@@ -175,7 +176,8 @@ class Victim:
             return [each for each in children if not is_gone(each) and each not in killed]
 
         killed = [each for each in self.recorders if is_gone(each)]
-        until(find, what="a recorder")
+        # One that is killed before it is ready counts as broken, and is started again ever more slowly.
+        until(find, what="a recorder", seconds=2 * LONGEST_PAUSE)
         (found,) = find()
         if found not in self.recorders:
             self.recorders.append(found)

@@ -36,8 +36,10 @@ class StreamWatch(Protocol):
     response_id: str
     frames: int
     data_frames: int
-    text_bytes: int
-    """UTF-8 bytes of delivered text, by the format's own keys (accounting.md)."""
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of delivered text, by the format's own keys (accounting.md). Measured when asked."""
 
     def feed(self, data: bytes) -> Passed:
         """Takes one read. Raises FrameTooLarge; raises BadFrame only before the first meaningful frame."""

@@ -210,7 +210,7 @@ class GeminiWatch(Watch):
         self.response_id = as_text(event.get("responseId")) or self.response_id
         candidates = as_objects(event.get("candidates"))
         if b'"args"' in frame.data:
-            self.text_bytes += _args_size(candidates)
+            self._text_bytes += _args_size(candidates)
         for candidate in candidates:
             reason = _reason(candidate.get("finishReason"))
             if reason:

@@ -1,14 +1,15 @@
 """What the watches of all formats share: frames forwarded as they are, looked into only on a hint.
 
 Once an answer has begun in earnest the work of a read is a few substring searches over all its frames
-together; a frame is parsed only if a hint stands in it.
+together; a frame is parsed only if a hint stands in it. The text in the others is measured later, many reads
+at once, and only when somebody asks: an answer that ends well brings its own count.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
 import orjson
@@ -21,6 +22,11 @@ from wire.types import BadFrame, Brief, InbandError, Usage
 from wire.usage import Counters
 
 NOTHING = Passed()
+CALM = 2048
+"""Bytes of frames that are looked at together."""
+UNMEASURED_READS = 16
+UNMEASURED_BYTES = 1 << 16
+"""Reads, and bytes, whose text may wait to be measured."""
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 
 
@@ -98,7 +104,28 @@ class Watch(ABC):
         self.response_id = ""
         self.frames = 0
         self.data_frames = 0
-        self.text_bytes = 0
+        self._text_bytes = 0
+        self._unmeasured: list[bytes] = []
+        self._unmeasured_bytes = 0
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of the text delivered so far."""
+        if self._unmeasured:
+            self._text_bytes += self._meter.measure(b"".join(self._unmeasured))
+            self._unmeasured.clear()
+            self._unmeasured_bytes = 0
+        return self._text_bytes
+
+    def _count(self, block: bytes) -> None:
+        """Counts frames that hold no hint; their text is measured later."""
+        seen, data = count_frames(block)
+        self.frames += seen
+        self.data_frames += data
+        self._unmeasured.append(block)
+        self._unmeasured_bytes += len(block)
+        if len(self._unmeasured) >= UNMEASURED_READS or self._unmeasured_bytes > UNMEASURED_BYTES:
+            self.text_bytes  # noqa: B018 - measures
 
     @abstractmethod
     def usage(self) -> Usage:
@@ -135,19 +162,37 @@ class Watch(ABC):
         return passed
 
     def _take(self, block: bytes) -> Passed:
-        if self.meaningful and not self._over and not self._hinted(block):
-            seen, data = count_frames(block)
-            self.frames += seen
-            self.data_frames += data
-            self.text_bytes += self._meter.measure(block)
+        if self.meaningful and not self._over and len(block) <= CALM and not self._hinted(block):
+            self._count(block)
             return Passed(block)
-        return self._walk(frames(block))
+        return self._walk(self._apart(block))
 
-    def _walk(self, found: Iterable[Frame]) -> Passed:
+    def _apart(self, block: bytes) -> Iterator[Frame | bytes]:
+        """The frames that must be looked into, and in between, as bytes, frames without a hint."""
+        if b"\r" in block:
+            yield from frames(block)
+            return
+        at = 0
+        while at < len(block):
+            calm = self.meaningful and not self._over
+            cut = block.find(b"\n\n", at + CALM if calm else at)
+            end = cut + 2 if cut >= 0 else len(block)
+            piece = block[at:end]
+            if not calm or self._hinted(piece):
+                yield from frames(piece)
+            else:
+                yield piece
+            at = end
+
+    def _walk(self, found: Iterable[Frame | bytes]) -> Passed:
         """Frame by frame: before the first meaningful one each is read, afterwards the hinted ones."""
         out: list[bytes] = []
         end: list[bytes] = []
         for frame in found:
+            if isinstance(frame, bytes):
+                self._count(frame)
+                out.append(frame)
+                continue
             sight = Sight.PASS
             if frame.data:
                 self.frames += 1
@@ -155,7 +200,7 @@ class Watch(ABC):
                 if self.error is not None:
                     break  # not counted: the error told in its place takes its number
                 self.data_frames += not frame.data.startswith(b"[DONE]")
-                self.text_bytes += self._meter.measure(frame.raw)
+                self._text_bytes += self._meter.measure(frame.raw)
             elif frame.raw.strip(b"\r\n"):
                 self.frames += 1
             if sight is Sight.WITHHOLD:

@@ -37,11 +37,12 @@ class Frame(NamedTuple):
 class Framer:
     """Cuts a byte stream into blocks of whole frames."""
 
-    __slots__ = ("_cr", "_line", "_line_size", "_max_event", "_max_line", "_pending")
+    __slots__ = ("_cr", "_line", "_line_size", "_max_event", "_max_line", "_pending", "_small")
 
     def __init__(self, max_event: int = MAX_EVENT, max_line: int = MAX_LINE) -> None:
         self._max_event = max_event
         self._max_line = max_line
+        self._small = min(max_line, max_event)
         self._pending = bytearray()
         self._cr = False
         self._line = b""
@@ -58,6 +59,9 @@ class Framer:
         if not data:
             return b""
         pending = self._pending
+        if not pending and len(data) <= self._small and data.endswith(b"\n\n") and b"\r" not in data:
+            self._line, self._line_size = b"", 0
+            return data  # the usual case: whole frames, nothing left over
         if not self._cr and b"\r" not in data:
             cut = data.rfind(b"\n\n") + 2
             if cut == 1:
@@ -76,7 +80,7 @@ class Framer:
         else:
             block = data if cut == len(data) else data[:cut]
             pending += data[cut:]
-        if len(block) > min(self._max_line, self._max_event):
+        if len(block) > self._small:
             self._check_block(block)
         self._line, self._line_size = b"", 0
         if self._pending:

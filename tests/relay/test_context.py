@@ -108,7 +108,7 @@ def test_reset_for_retry_forgets_what_an_attempt_taught() -> None:
     ctx.provider_request_body = b"{}"
     ctx.usage = Usage(input_tokens=9, cache_write_1h_tokens=2, reasoning_tokens=3)
     ctx.finish_reason, ctx.response_id = "stop", "resp_1"
-    ctx.text_bytes, ctx.truncated, ctx.truncated_body = 12, True, True
+    ctx.truncated, ctx.truncated_body = True, True
     ctx.first_token_ms = ctx.first_byte_ms = 8
     ctx.checkpoint_mark = 5
     ctx.reset_for_retry()
