@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from aether.datadir import private_directory, private_file
+from relay.knobs import Knobs
 from tests.programs import ROOT, environment, manage
 
 EXAMPLE = ROOT / ".env.example"
@@ -88,3 +89,12 @@ def test_an_existing_database_file_keeps_its_content(tmp_path: Path) -> None:
     path.write_bytes(b"content")
     private_file(path)
     assert path.read_bytes() == b"content"
+
+
+def test_every_knob_is_heeded_by_somebody() -> None:
+    sources = [path for app in ("aether", "relay", "usage") for path in (ROOT / app).rglob("*.py")]
+    code = "".join(path.read_text() for path in sources if path.name != "settings.py")
+    knobs = re.findall(r'"(RELAY_[A-Z_]+)"', (ROOT / "aether/settings.py").read_text())
+    obeyed = {f"RELAY_{name.upper()}" for name in Knobs.__slots__} | {*re.findall(r"settings\.(\w+)", code)}
+    obeyed |= {"RELAY_ROUTING_MODE"}  # it can only say what is so
+    assert [name for name in knobs if name not in obeyed] == []
