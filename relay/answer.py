@@ -239,20 +239,23 @@ class Stream:
     async def _tail(self, winner: StreamWinner) -> AsyncGenerator[bytes, None]:
         """What upstream still says after the end. Usage that comes this late amends the record."""
         before = winner.watch.usage()
-        with suppress(TimeoutError, UpstreamFailure, FrameTooLarge):
-            async with asyncio.timeout(TAIL) as listening:
-                while data := await winner.opened.read():
-                    passed = winner.watch.feed(data)
-                    if out := passed.out + passed.end:
-                        when = listening.when()
-                        listening.reschedule(None)  # while the client takes it, upstream's time stands still
-                        yield out
-                        listening.reschedule(when)
-        winner.log.bytes_received = winner.opened.bytes_received
-        if winner.watch.usage() != before:
-            self._learn(winner, Passed())
-            winner.log.usage = winner.watch.usage()
-            self._job.engine.ledger.amend(self.ctx)
+        try:
+            with suppress(TimeoutError, UpstreamFailure, FrameTooLarge):
+                async with asyncio.timeout(TAIL) as listening:
+                    while data := await winner.opened.read():
+                        passed = winner.watch.feed(data)
+                        if out := passed.out + passed.end:
+                            when = listening.when()
+                            # while the client takes it, upstream's time stands still
+                            listening.reschedule(None)
+                            yield out
+                            listening.reschedule(when)
+        finally:  # also where the client leaves instead of taking it
+            winner.log.bytes_received = winner.opened.bytes_received
+            if winner.watch.usage() != before:
+                self._learn(winner, Passed())
+                winner.log.usage = winner.watch.usage()
+                self._job.engine.ledger.amend(self.ctx)
 
     def _learn(self, winner: StreamWinner, passed: Passed) -> None:
         """Brings what the watch knows into the context; with recording on, the events too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from tests.endings.kit import CHAT, DIALECTS, MICRO, ask, clean_house, events
+from tests.endings.scripted import exchange, holds
 from tests.relay.harness import House
 from tests.rude import Heard, rude
 from usage.models import Attempt, AttemptRollup, PriceSnapshot, Record, Rollup
@@ -105,6 +107,20 @@ async def test_usage_right_behind_the_end_belongs_to_the_record(door: str) -> No
         _, record = await answer_of(each, "chat")
         assert (record["input_tokens"], record["output_tokens"], record["estimated"]) == (100, 50, False)
         assert each.journal("amend") == []
+
+
+async def test_usage_that_came_is_billed_though_its_client_left_without_taking_it(door: str) -> None:
+    async with clean_house(door) as each:
+        each.vendor.script(body=[TEXT, FINISH, DONE, USAGE], pause=0.05)
+        wanting = replace(CHAT, body={**CHAT.body, "stream_options": {"include_usage": True}})
+        async with exchange(each, door, wanting, blocks=holds(b'"usage":{')) as ours:
+            await ours.waiting.wait()
+            ours.leave()
+            await ours.over()
+        await each.idle()
+        assert len(each.journal()) == 1
+        assert len(each.journal("amend")) == 1
+        await _check_sums(await sync_to_async(recorded)(each))
 
 
 async def test_an_upstream_that_stays_after_the_end_is_left_in_time(door: str) -> None:
