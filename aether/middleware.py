@@ -11,8 +11,9 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
+from django.middleware.common import CommonMiddleware
 from django.utils import timezone
 from django.utils.decorators import sync_and_async_middleware
 from whitenoise.middleware import WhiteNoiseMiddleware
@@ -94,6 +95,16 @@ class Sessions(SessionMiddleware):
             request.session = self.SessionStore()  # those further in ask whether there is one
             return self.get_response(request)
         return super().__call__(request)
+
+
+class Common(CommonMiddleware):
+    """Django's own, which refuses a foreign Host with a page. A relayed request is answered whatever its Host
+    is, as the other door does: nothing is decided by it."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        if is_relay_path(request.path_info):
+            return None
+        return super().process_request(request)
 
 
 class StaticFiles(WhiteNoiseMiddleware):

@@ -110,7 +110,7 @@ MIDDLEWARE = [
     "aether.middleware.ContentSecurityPolicy",
     "aether.middleware.Sessions",
     "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "aether.middleware.Common",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "aether.middleware.reader_zone",

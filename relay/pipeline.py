@@ -165,14 +165,15 @@ async def _read(engine: Engine, call: Call, ctx: StreamContext, found: Match) ->
         upload = ctx.payload = Upload(engine.knobs.data_dir / "uploads", content_type)
         await _drain(engine, call, ctx, engine.knobs.max_upload_bytes, upload.feed)
         return upload, upload.finish().brief(route.kind)
-    parts: list[bytes] = []
+    read = bytearray()  # one block that grows: a list of pieces would leave its memory in pieces
 
     def keep(chunk: bytes) -> None:
         engine.hold_body(ctx, len(chunk))
-        parts.append(chunk)
+        read.extend(chunk)
 
     await _drain(engine, call, ctx, engine.knobs.max_body_bytes, keep)
-    body = ctx.payload = JsonBody(parts[0] if len(parts) == 1 else b"".join(parts))
+    body = ctx.payload = JsonBody(bytes(read))
+    read.clear()  # or a large body would be here twice while it is looked into
     if ctx.caller is not None and ctx.caller.recording == "full":
         ctx.request_body = body.data
     brief = FORMATS[route.format].peek(

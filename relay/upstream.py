@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import ssl
 import time
 import zlib
@@ -15,13 +14,13 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import BytesIOPayload, BytesPayload
+from aiohttp.payload import BytesPayload
 from yarl import URL
 
 from providers import dialer
 from providers.types import Target
 from relay.errors import UpstreamFailure
-from relay.payload import Sendable
+from relay.payload import CHUNK, Sendable
 
 LARGE_BODY = 1 << 20
 RATIO = 100
@@ -55,15 +54,20 @@ class _Body(BytesPayload):
         self._on_sent()
 
 
-class _LargeBody(BytesIOPayload):
-    """The same, sent piece by piece, not in one write that blocks the loop."""
+class _LargeBody(_Body):
+    """The same, sent piece by piece, not in one write that blocks the loop; by a view of the bytes, not as a
+    BytesIO, of which aiohttp would make a copy."""
 
     def __init__(self, data: bytes, on_sent: Callable[[], None]) -> None:
-        super().__init__(io.BytesIO(data))
-        self._on_sent = on_sent
+        super().__init__(b"", on_sent)  # it would warn of as many bytes
+        self._value, self._size = data, len(data)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        await super().write_with_length(writer, content_length)
+        rest = memoryview(self._value)
+        while rest:
+            await writer.write(rest[:CHUNK])
+            await asyncio.sleep(0)
+            rest = rest[CHUNK:]
         self._on_sent()
 
 

@@ -84,24 +84,27 @@ class Template:
     database: str
 
 
+PLAYS = {name: f"sim.chunks-{words}.delay-{PACE_MS}" for name, words in WORDS.items()}
+
+
 @contextmanager
-def template(folder: Path) -> Iterator[Template]:
-    """A migrated database with the vendor, the models and one API key in it."""
+def template(folder: Path, plays: Mapping[str, str] = PLAYS) -> Iterator[Template]:
+    """A migrated database with the vendor, one API key and these models in it, each with what the vendor
+    plays for it."""
     with surviving_vendor() as vendor, fresh_database() as database:
         env = environment(folder / "data", DATABASE_URL=database or None)
-        (folder / "config.yaml").write_text(_config(vendor))
+        (folder / "config.yaml").write_text(_config(vendor, plays))
         for command in (["migrate", "-v0"], ["import_config", str(folder / "config.yaml")]):
             ended = manage(*command, env=env)
             assert ended.returncode == 0, ended.stderr
         yield Template(folder / "data", database)
 
 
-def _config(vendor: str) -> str:
+def _config(vendor: str, plays: Mapping[str, str]) -> str:
     deployments = "\n".join(
-        f"      - {{model: {name}, upstream_name: sim.chunks-{words}.delay-{PACE_MS}}}"
-        for name, words in WORDS.items()
+        f"      - {{model: {name}, upstream_name: {play}}}" for name, play in plays.items()
     )
-    models = "\n".join(f'  - {{name: {name}, price: {{input: "1", output: "2"}}}}' for name in WORDS)
+    models = "\n".join(f'  - {{name: {name}, price: {{input: "1", output: "2"}}}}' for name in plays)
     return f"""
 providers:
   - name: vendor

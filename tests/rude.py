@@ -59,7 +59,11 @@ class Rude:
         if sent:
             told["content-length"] = str(len(sent))
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items()), "", ""]
-        self._writer.write("\r\n".join(lines).encode() + sent[:only])
+        await self.send("\r\n".join(lines).encode() + sent[:only])
+
+    async def send(self, data: bytes) -> None:
+        """Sends these bytes as they are."""
+        self._writer.write(data)
         await self._writer.drain()
 
     async def head(self) -> int:

@@ -5,9 +5,10 @@ A caller's body is hostile input: whatever it holds, reading it gives fields or 
 
 from __future__ import annotations
 
+import codecs
 import re
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -21,7 +22,8 @@ MAX_DEPTH = 64
 MAX_FIELDS = 10_000
 """Greatest number of fields at the top of a large body: no request has them, and each costs memory."""
 LARGE = 256 * 1024
-"""From this size on, in bytes, a value is not taken apart into as many objects as its sender likes."""
+"""From this size on, in bytes, a value is not taken apart into as many objects as its sender likes, and is
+read in windows of this size: reading a body takes at most its own size in memory once more."""
 GUARDED = frozenset(
     ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n")
 )
@@ -31,6 +33,7 @@ _MODEL = re.compile(r"[\w.:@\-/]{1,200}", re.ASCII)
 _INTEGER = re.compile(rb"-?\d{1,18}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _STRING = re.compile(rb'"[^"]*"')
+_BACKSLASHES = re.compile(rb"\\*+.?", re.DOTALL)
 _DEPTH_STEPS = bytes(1 if char in b"{[" else 255 for char in range(256))
 _NOT_BRACKETS = bytes(char for char in range(256) if char not in b"{}[]")
 _EMPTY = frozenset((b"null", b"false", b"[]", b"{}", b'""'))
@@ -75,9 +78,53 @@ _TEXT = msgspec.json.Decoder(str)
 def plain(body: bytes) -> bytes:
     """The body with each surrogate escape replaced by one of a harmless character, of the same length: a lone
     surrogate is valid JSON but not to the parser. For reading only; positions stay the same."""
-    if b"\\ud" in body or b"\\uD" in body:
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return body
+    if len(body) <= LARGE:
         return _SURROGATE.sub(rb"\\uFFFD", body)
-    return body
+    changed, at = bytearray(body), 0
+    while at < len(body):
+        end = at + LARGE
+        last = body.rfind(b"\\", end - 5, end)  # an escape that the window may cut
+        end = last if last >= 0 else end
+        changed[at:end] = _SURROGATE.sub(rb"\\uFFFD", body[at:end])
+        at = end
+    return changed  # type: ignore[return-value]  # one copy is enough, and nobody writes to it
+
+
+def check_utf8(body: bytes) -> None:
+    """Raises UnicodeDecodeError where the body is not UTF-8."""
+    if body.isascii():
+        return
+    if len(body) <= LARGE:
+        body.decode("utf-8")
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for at in range(0, len(body), LARGE):
+        decoder.decode(body[at : at + LARGE])
+    decoder.decode(b"", final=True)
+
+
+def parsed_fields(body: bytes) -> tuple[bytes, dict[Name, msgspec.Raw]]:
+    """As `raw_fields`, also of a body with lone surrogates; with it the body as it was read."""
+    try:
+        return body, raw_fields(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        readable = plain(body)
+        if readable is body:
+            raise
+        return readable, raw_fields(readable)
+
+
+def parsed_items(body: bytes) -> tuple[bytes, list[msgspec.Raw]]:
+    """As `raw_items`, also of an array with lone surrogates; with it the array as it was read."""
+    try:
+        return body, raw_items(body)
+    except msgspec.DecodeError:
+        readable = plain(body)
+        return readable, raw_items(readable)
 
 
 def raw_fields(body: bytes) -> dict[Name, msgspec.Raw]:
@@ -192,18 +239,8 @@ def read_fields(body: bytes, guarded: frozenset[str] = GUARDED) -> Fields:
 
 
 def _read(body: bytes) -> dict[Name, msgspec.Raw]:
-    # The parser does not look into the strings that it skips.
-    if not body.isascii():
-        body.decode("utf-8")
-    try:
-        return raw_fields(body)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        readable = plain(body)
-        if readable == body:
-            raise
-        return raw_fields(readable)
+    check_utf8(body)  # the parser does not look into the strings that it skips
+    return parsed_fields(body)[1]
 
 
 def _reason(error: Exception) -> str:
@@ -252,7 +289,7 @@ def length(value: bytes) -> int:
     if value[:1] != b"[":
         return 1
     if len(value) > LARGE:
-        return _outside_strings(value).count(b",") + 1
+        return sum(part.count(b",") for part in _outside_strings(value)) + 1
     return max(1, len(raw_items(value)))
 
 
@@ -293,11 +330,29 @@ def _openers_within(data: bytes, limit: int) -> bool:
 
 def depth(value: bytes) -> int:
     """How deep brackets nest in valid JSON; `{}` is 1."""
-    steps = _outside_strings(value).translate(_DEPTH_STEPS, _NOT_BRACKETS)
-    return max(accumulate(array("b", steps)), default=0)
+    level = deepest = 0
+    for part in _outside_strings(value):
+        steps = array("b", part.translate(_DEPTH_STEPS, _NOT_BRACKETS))
+        highest = max(accumulate(steps, initial=level))
+        deepest = max(deepest, highest)
+        level += part.count(b"{") + part.count(b"[") - part.count(b"}") - part.count(b"]")
+    return deepest
 
 
-def _outside_strings(value: bytes) -> bytes:
-    if b"\\" in value:
-        value = value.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return _STRING.sub(b"", value)
+def _outside_strings(value: bytes) -> Iterator[bytes]:
+    """What stands outside of strings in valid JSON, in pieces."""
+    at, inside = 0, False
+    while at < len(value):
+        end = at + LARGE
+        if value[end - 1 : end] == b"\\":  # an escape must not be parted
+            end = _BACKSLASHES.match(value, end).end()  # type: ignore[union-attr]  # matches nothing, too
+        part, at = value[at:end], end
+        if b"\\" in part:
+            part = part.replace(b"\\\\", b"").replace(b'\\"', b"")
+        if inside:
+            _, ended, part = part.partition(b'"')
+            if not ended:
+                continue
+        before, opened, _ = _STRING.sub(b"", part).partition(b'"')
+        inside = bool(opened)
+        yield before

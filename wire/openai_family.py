@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from wire.body import Fields, TooManyFields, length, plain, raw_fields, read_fields, read_model
+from wire.body import Fields, TooManyFields, check_utf8, length, parsed_fields, read_fields, read_model
 from wire.errors import read_inband
 from wire.format import Passed, WholeReading
 from wire.jsons import as_text, load_object, loads
@@ -78,8 +78,8 @@ def read_whole(body: bytes, brief: Brief) -> WholeReading:
         return WholeReading(Usage(), has_content=bool(body))
     # Vectors and pictures are large: what is not looked at stays bytes.
     try:
-        fields = {name.text: raw for name, raw in raw_fields(plain(body)).items()}
-        body.decode("utf-8")
+        fields = {name.text: raw for name, raw in parsed_fields(body)[1].items()}
+        check_utf8(body)
     except (msgspec.MsgspecError, RecursionError, TooManyFields, UnicodeDecodeError) as error:
         raise BadFrame("not a JSON object") from error
     small = {name: loads(bytes(fields[name])) for name in _SMALL if name in fields}

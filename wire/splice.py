@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from wire.body import plain, raw_fields, raw_items
+from wire.body import parsed_fields, parsed_items
 
 # A key and its colon, with the comma before it.
 _KEY = re.compile(rb'[\s,]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+:\s*+', re.DOTALL)
@@ -34,9 +34,9 @@ class Edit(NamedTuple):
 
 def spans(body: bytes, start: int = 0, end: int | None = None) -> Iterator[Span]:
     """The fields of the valid JSON object at body[start:end], in order, repeated ones too."""
-    readable = plain(body[start:end])
+    readable, found = parsed_fields(body[start:end])
     at = readable.index(b"{") + 1
-    for name, raw in raw_fields(readable).items():
+    for name, raw in found.items():
         key = _KEY.match(readable, at)
         if key is None:
             return
@@ -46,9 +46,9 @@ def spans(body: bytes, start: int = 0, end: int | None = None) -> Iterator[Span]
 
 def item_spans(body: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The elements of the valid JSON array at body[start:end]."""
-    readable = plain(body[start:end])
+    readable, found = parsed_items(body[start:end])
     at = readable.index(b"[") + 1
-    for raw in raw_items(readable):
+    for raw in found:
         gap = _GAP.match(readable, at)
         first = gap.end() if gap else at
         at = first + len(memoryview(raw))
@@ -57,13 +57,13 @@ def item_spans(body: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def apply(body: bytes, edits: Iterable[Edit]) -> bytes:
     """The body with the edits, which must not overlap, applied; the body itself where none changes it."""
-    parts = []
-    at = 0
+    parts: list[bytes | memoryview] = []
+    view, at = memoryview(body), 0  # slices of it copy nothing
     for start, end, value in sorted(edits):
         if body[start:end] != value:
-            parts += [body[at:start], value]
+            parts += [view[at:start], value]
             at = end
-    return b"".join((*parts, body[at:])) if parts else body
+    return b"".join((*parts, view[at:])) if parts else body
 
 
 def model_edits(body: bytes, old: str, new: str) -> list[Edit]:
@@ -73,7 +73,11 @@ def model_edits(body: bytes, old: str, new: str) -> list[Edit]:
     value = msgspec.json.encode(new)
     match = _MODEL.search(body)
     # With one opening bracket before it, it stands at the top level for sure.
-    if match is not None and body.count(b"{", 0, match.start()) == 1 and b"[" not in body[: match.start()]:
+    if (
+        match is not None
+        and body.count(b"{", 0, match.start()) == 1
+        and body.find(b"[", 0, match.start()) < 0
+    ):
         return [Edit(match.start(1), match.end(1), value)]
     return [Edit(span.start, span.end, value) for span in spans(body) if span.name == "model"]
 

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tests.counts import count
-from wire.body import LARGE, MAX_FIELDS, checked_model, depth, length, read_fields, read_model
+from wire import body as wire_body
+from wire.body import (
+    LARGE,
+    MAX_FIELDS,
+    check_utf8,
+    checked_model,
+    depth,
+    length,
+    plain,
+    read_fields,
+    read_model,
+)
 from wire.types import BadRequest
 
 
@@ -318,6 +329,28 @@ def test_every_body_that_python_writes_is_read(body: dict[str, Any], indent: int
     assert depth(raw) == levels(body)
     if b"\\ud" not in raw:
         assert {name: json.loads(fields.raw(name)) for name in body} == body
+
+
+@settings(max_examples=count(100, 3_000), deadline=None)
+@given(st.lists(VALUES, max_size=6), st.integers(7, 40))
+def test_a_large_value_is_read_in_windows_as_a_small_one_is_as_a_whole(value: Any, window: int) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    raw = text.encode("utf-8", "surrogatepass")
+    escaped = json.dumps(value).encode()
+    whole = plain(escaped)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire_body, "LARGE", window)
+        assert depth(raw) == depth(escaped) == levels(value)
+        assert plain(escaped) == whole
+        assert is_utf8(raw) != any(0xD800 <= ord(each) <= 0xDFFF for each in text)
+
+
+def is_utf8(raw: bytes) -> bool:
+    try:
+        check_utf8(raw)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @settings(max_examples=count(300, 5_000), deadline=None)
