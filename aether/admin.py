@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
@@ -23,12 +24,14 @@ from consumers.models import ApiKey, Consumer
 from consumers.snippets import base_url
 from providers.cells import working
 from providers.models import Deployment, Endpoint, Key, Model, Provider
+from relay import engine as engines
 from usage.cells import cost, named_by_id, outcome_badge, target, tokens
 from usage.dashboard import board
 from usage.drill import to_records
 from usage.models import Record
 from usage.pages import Ledger, badge, column, instant, milliseconds
 from usage.paging import counted_to
+from usage.troubles import troubles
 from usage.views import period_of, picker, sees_sums
 
 COUNTED = 1_000
@@ -88,6 +91,7 @@ def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     records = (
         list(Record.objects.order_by("-request_id").defer("explanation")[:SHOWN]) if sees_records else []
     )
+    tell_troubles(request)
     context.update(
         title=_("Start"),
         board=shown if shown and (shown["used"] or records) else None,
@@ -102,6 +106,16 @@ def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         base_url=base_url(request),
     )
     return context
+
+
+def tell_troubles(request: HttpRequest) -> None:
+    """Warns, at the head of the page, those who may see dead letters of what is wrong with the ledger."""
+    if not request.user.has_perm("usage.view_deadletter"):
+        return
+    engine = engines.current()
+    journal = engine.ledger.journal if engine is not None and engine.ready else None
+    for sentence in troubles(journal, settings.AETHER_DATA_DIR / "recorder.lock"):
+        messages.warning(request, sentence)
 
 
 def steps(request: HttpRequest) -> list[Step]:

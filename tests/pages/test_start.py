@@ -13,6 +13,7 @@ from django.views import defaults
 from consumers.models import User
 from providers.models import EndpointState, Key
 from tests.pages import world
+from usage.models import DeadLetter
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +46,20 @@ def test_the_start_page_shows_the_last_ten_requests_at_few_queries(client_of_roo
     ]
     assert "What to do next" not in answer.content.decode()
     assert len(captured) <= 10
+
+
+def test_a_dead_letter_is_told_to_those_who_may_see_it(client_of_root: Client) -> None:
+    letter = DeadLetter.objects.create(segment="w1/1", position=7, kind="final", line="{}", reason="too long")
+    page = client_of_root.get(reverse("admin:index")).content.decode()
+    assert "1 line of the journal was refused by the database" in page
+    assert f'href="{reverse("admin:usage_deadletter_changelist")}"' in page
+    letter.resolved_at = letter.created_at
+    letter.save()
+    assert "refused by the database" not in client_of_root.get(reverse("admin:index")).content.decode()
+    letter.resolved_at = None
+    letter.save()
+    User.objects.update(is_superuser=False)
+    assert "refused by the database" not in client_of_root.get(reverse("admin:index")).content.decode()
 
 
 @pytest.mark.parametrize(
