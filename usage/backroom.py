@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _now, gettext_lazy as _, ngettext
 
 from usage.measures import FIRST_TOKEN_BOUNDS, TOTAL_BOUNDS, Measures, percentile
 from usage.models import DeadLetter, JournalPosition, PriceSnapshot, StoredResponse
@@ -141,6 +145,7 @@ class StoredResponseAdmin(Ledger[StoredResponse]):
 
 
 class DeadLetterAdmin(Ledger[DeadLetter]):
+    actions = ("give_up",)
     list_display = ("created_shown", "kind", "reason", "state_shown", "segment", "position")
     fields = (
         ("segment", "position"),
@@ -156,6 +161,24 @@ class DeadLetterAdmin(Ledger[DeadLetter]):
     @admin.display(description=_("state"))
     def state_shown(self, letter: DeadLetter) -> SafeString:
         return badge(_("resolved"), "good") if letter.resolved_at else badge(_("waiting"), "bad")
+
+    def has_give_up_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may settle what the database will never take."""
+        return request.user.has_perm("usage.change_deadletter")
+
+    @admin.action(description=_("Mark as resolved, without applying it"), permissions=["give_up"])
+    def give_up(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        """Stops waiting for lines that can never be applied; they stay to be read."""
+        letters = DeadLetter.objects.filter(pk__in=[*queryset.values_list("pk", flat=True)])
+        LogEntry.objects.log_actions(
+            user_id=cast("int", request.user.pk),
+            queryset=letters,
+            action_flag=CHANGE,
+            change_message=_now("Resolved without being applied."),
+        )
+        count = letters.filter(resolved_at__isnull=True).update(resolved_at=timezone.now())
+        said = ngettext("%(count)d marked as resolved.", "%(count)d marked as resolved.", count)
+        self.message_user(request, said % {"count": count}, messages.SUCCESS if count else messages.WARNING)
 
     @admin.display(description=_("line"))
     def line_shown(self, letter: DeadLetter) -> SafeString:

@@ -252,7 +252,7 @@ class Ledger(Page[M]):
 
     show_full_result_count = False
     sortable_by = ()
-    actions = None
+    actions: tuple[str, ...] | None = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

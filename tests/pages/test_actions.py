@@ -15,6 +15,7 @@ from consumers.models import ApiKey
 from providers import probe
 from providers.models import Deployment, Endpoint, Key, Model, Provider
 from tests.pages import world
+from usage.models import DeadLetter
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +136,21 @@ def test_a_vendor_that_does_not_answer_is_named(
     page = client_of_root.post(button(provider, "models"), {"fetch": ""}).content.decode()
     assert "cannot be reached: check the base URL" in page
     assert "No model was listed" in page
+
+
+def test_a_dead_letter_that_nobody_can_apply_is_given_up_by_who_may_change_it(client_of_root: Client) -> None:
+    letters = [
+        DeadLetter.objects.create(segment="w1/1", position=place, kind="final", line="{}", reason="no id")
+        for place in range(3)
+    ]
+    url = world.address(DeadLetter, "changelist")
+    asked = {"action": "give_up", "_selected_action": [str(letter.pk) for letter in letters[:2]]}
+    reader = Client()
+    reader.force_login(world.staff("rita", "usage.view_deadletter"))
+    assert "give_up" not in reader.get(url).content.decode()
+    reader.post(url, asked)
+    assert DeadLetter.objects.filter(resolved_at__isnull=True).count() == 3
+    answer = client_of_root.post(url, asked, follow=True)
+    assert "2 marked as resolved." in answer.content.decode()
+    assert [*DeadLetter.objects.filter(resolved_at__isnull=True)] == letters[2:]
+    assert {entry.change_message for entry in LogEntry.objects.all()} == {"Resolved without being applied."}
