@@ -37,12 +37,13 @@ STREAMED = MANNERS[:2]
 
 @dataclass
 class Seen:
-    """What a caller saw of one request. `tokens`, in and out, are those that its answer told; `seconds` went
-    by between the answer's head and its end."""
+    """What a caller saw of one request. `tokens`, in and out, are those that its answer told; `waited`
+    seconds went by before the answer's head came, `seconds` between that and its end."""
 
     model: str
     heard: Heard
     finished: bool = False
+    waited: float = 0.0
     seconds: float = 0.0
 
     @property
@@ -131,6 +132,7 @@ class Callers:
         async with rude(self.url) as client:
             seen = Seen(model, client.heard)
             self.seen.append(seen)
+            asked = time.monotonic()
             await client.ask(manner.path, body, {"x-api-key": self.secret, "anthropic-version": "2023-06-01"})
             try:
                 await client.head()
@@ -138,6 +140,7 @@ class Callers:
                 return
             self.under_way += 1
             begun = time.monotonic()
+            seen.waited = begun - asked
             try:
                 heard = await client.rest()
             finally:

@@ -1,5 +1,14 @@
 """A real server to be killed: `manage.py serve` with its recorder on a data directory and a database of its
-own, a vendor that survives it, callers that remember what they saw, and the ledger read afterwards."""
+own, a vendor that survives it, and what the server wrote, read with nothing of its own running.
+
+    with template(folder) as made, victim(made, tmp_path, RELAY_DRAIN_SECONDS="7") as server:
+        async with Callers(server.url, SECRET, ["quick"]) as callers:    # tests.callers: they remember
+            await callers.busy(10)
+            await asyncio.to_thread(server.kill)     # or end(), kill_at_once(), recorder().kill()
+            await asyncio.to_thread(server.start)
+        server.drained()
+        server.rows("SELECT * FROM usage_record")    # against callers.seen
+"""
 
 from __future__ import annotations
 
@@ -25,6 +34,7 @@ import psycopg
 from aether.supervision import LONGEST_PAUSE
 from simulator.server import Simulator
 from tests import servers
+from tests.gate import Gate
 from tests.journals import lines
 from tests.programs import MANAGE, ROOT, environment, manage
 from tests.waiting import until
@@ -136,6 +146,7 @@ class Victim:
         self.url = f"http://127.0.0.1:{self.port}"
         self.recorders: list[psutil.Process] = []
         self._log = folder / "log"
+        self._begun = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -150,11 +161,11 @@ class Victim:
         """All that servers and recorders have said so far."""
         return self._log.read_text(errors="replace")
 
-    def start(self) -> None:
-        """Starts the server; returns once it listens. Raises RuntimeError where it ends before."""
-        begun = self._log.stat().st_size if self._log.exists() else 0
+    def begin(self) -> None:
+        """Starts the server and does not wait for it."""
+        self._begun = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
-            self._process = process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, MANAGE, "serve", "--port", str(self.port)],
                 env=self.env,
                 cwd=ROOT,
@@ -163,13 +174,16 @@ class Victim:
                 stderr=subprocess.STDOUT,
             )
 
-        def listens() -> bool:
-            if process.poll() is not None:
-                raise RuntimeError(f"the server ended:\n{self.said}")
-            return b"Listening on" in self._log.read_bytes()[begun:]
-
-        until(listens, what="the server listening", seconds=BOOT_SECONDS)
+    def start(self) -> None:
+        """Starts the server; returns once it listens. Raises RuntimeError where it ends before."""
+        self.begin()
+        until(self._listens, what="the server listening", seconds=BOOT_SECONDS)
         self.recorder()
+
+    def _listens(self) -> bool:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the server ended:\n{self.said}")
+        return b"Listening on" in self._log.read_bytes()[self._begun :]
 
     def recorder(self) -> psutil.Process:
         """The server's recorder, once there is one."""
@@ -192,6 +206,12 @@ class Victim:
         self.process.kill()
         if with_recorder:
             recorder.kill()
+        self.process.wait()
+
+    def kill_at_once(self) -> None:
+        """SIGKILLs the server wherever it is, be it in the middle of its start; it may have a recorder."""
+        self.recorders += psutil.Process(self.process.pid).children()
+        self.process.kill()
         self.process.wait()
 
     def end(self, seconds: float = 60) -> int:
@@ -264,13 +284,15 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def victim(made: Template, folder: Path, **env: str) -> Iterator[Victim]:
-    """A running server on a copy of the template, ended and cleared away at the end."""
+def victim(made: Template, folder: Path, gate: Gate | None = None, /, **env: str) -> Iterator[Victim]:
+    """A running server on a copy of the template, ended and cleared away at the end. With a `gate` it reaches
+    its PostgreSQL through that alone."""
     home = folder / "home"
     with ExitStack() as stack:
         database = stack.enter_context(fresh_database(made.database))
         shutil.copytree(made.folder, home)
-        each = Victim(folder, environment(home, DATABASE_URL=database or None, **env))
+        address = gate.before(database) if gate and database else database
+        each = Victim(folder, environment(home, DATABASE_URL=address or None, **env))
         stack.callback(each.close)
         each.start()
         yield each

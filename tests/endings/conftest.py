@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
+from tests.killer import Template, template
 from tests.relay.conftest import door, pytest_asyncio_loop_factories
 
 __all__ = ("door", "pytest_asyncio_loop_factories")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    """A configured database, for servers that are killed or left without it."""
+    with template(tmp_path_factory.mktemp("kill")) as each:
+        yield each

@@ -6,17 +6,17 @@ import asyncio
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from tests.callers import STREAMED, Callers, Seen
 from tests.counts import count
-from tests.killer import PRICE, SECRET, WORDS, Template, Victim, is_gone, template, victim
+from tests.endings.books import assert_books_are_whole, records
+from tests.killer import SECRET, WORDS, Template, Victim, is_gone, victim
 from tests.programs import MANAGE, ROOT, manage
 from tests.waiting import until
 
@@ -26,14 +26,6 @@ SMALL_SEGMENTS = {"RELAY_SEGMENT_BYTES": "32768"}
 """So that journals turn to the next segment while requests run."""
 SEVERAL_CHECKPOINTS = 2.5
 """Seconds; they are written once a second."""
-SUMS = ("input_tokens", "output_tokens", "list_cost", "own_cost", "total_ms")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
-    """A configured database."""
-    with template(tmp_path_factory.mktemp("kill")) as each:
-        yield each
 
 
 def refused(server: Victim, command: list[str]) -> str:
@@ -45,34 +37,6 @@ def refused(server: Victim, command: list[str]) -> str:
     )  # fmt: skip
     assert ended.returncode == 1, ended.stderr
     return ended.stderr
-
-
-def records(server: Victim) -> dict[str, dict[str, Any]]:
-    """The records by request id; none is there twice."""
-    rows = server.rows("SELECT * FROM usage_record")
-    found = {str(UUID(str(row["request_id"]))): row for row in rows}
-    assert len(found) == len(rows)
-    return found
-
-
-def assert_books_are_whole(server: Victim, seen: list[Seen]) -> dict[str, dict[str, Any]]:
-    """Holds of every ending. Returns the records by request id."""
-    found = records(server)
-    assert server.starts() <= found.keys()
-    told = [each.request_id for each in seen if each.request_id]
-    assert len(set(told)) == len(told)
-    assert set(told) <= found.keys()
-    for each in seen:
-        if not each.finished:
-            continue
-        row = found[each.request_id]
-        tokens = each.tokens
-        assert (row["outcome"], row["input_tokens"], row["output_tokens"]) == ("ok", *tokens)
-        assert row["list_cost"] == row["own_cost"] == tokens[0] * PRICE[0] + tokens[1] * PRICE[1]
-    assert_sums_agree(server)
-    assert server.rows("SELECT * FROM usage_deadletter") == []
-    assert "Traceback" not in server.said
-    return found
 
 
 def assert_what_came_is_billed(cut: list[Seen], found: dict[str, dict[str, Any]]) -> None:
@@ -90,37 +54,15 @@ def assert_what_came_is_billed(cut: list[Seen], found: dict[str, dict[str, Any]]
             assert row["output_tokens"] > 0
 
 
-def assert_sums_agree(server: Victim) -> None:
-    """The rollups hold what the records and the attempts hold, no more and no less."""
-    for by, table, rollup in (
-        ("outcome", "usage_record", "usage_rollup"),
-        ("model_id", "usage_record", "usage_apikeyrollup"),
-        ("verdict", "usage_attempt", "usage_attemptrollup"),
-    ):
-        columns = ", ".join(f"SUM({name})" for name in SUMS)
-        counted = sums(server, f"SELECT {by}, COUNT(*), {columns} FROM {table} GROUP BY 1")
-        assert sums(server, f"SELECT {by}, SUM(requests), {columns} FROM {rollup} GROUP BY 1") == counted
-    attempts = {
-        str(row["record_id"]): row["n"]
-        for row in server.rows("SELECT record_id, COUNT(*) AS n FROM usage_attempt GROUP BY 1")
-    }
-    claimed = {str(row["request_id"]): row["attempt_count"] for row in records(server).values()}
-    assert attempts == {key: number for key, number in claimed.items() if number}
-
-
-def sums(server: Victim, query: str) -> set[tuple[Any, ...]]:
-    rows = server.tuples(query)
-    return {(key, *map(int, numbers)) for key, *numbers in rows}
-
-
 async def test_a_server_killed_at_any_moment_loses_nothing_and_doubles_nothing(
-    made: Template, tmp_path: Path
+    made: Template, tmp_path: Path, record_property: Any
 ) -> None:
+    kills = count(2, 50)
     with victim(made, tmp_path, **SMALL_SEGMENTS) as server:
         async with Callers(server.url, SECRET, ["quick", "middle", "long"]) as callers:
-            for number in range(count(2, 10)):
+            for number in range(kills):
                 await callers.busy(callers.parallel // 2)
-                await asyncio.sleep(random.uniform(0, 3))
+                await asyncio.sleep(random.random() * random.choice((0.3, 1, 3)))
                 await asyncio.to_thread(server.kill, with_recorder=number % 2 == 1)
                 await asyncio.to_thread(server.start)
             await callers.busy(callers.parallel // 2)
@@ -143,6 +85,29 @@ async def test_a_server_killed_at_any_moment_loses_nothing_and_doubles_nothing(
         assert all(map(is_gone, server.recorders))
         assert records(server) == found
         assert "0 rows corrected" in manage("rollup", "--rebuild", env=server.env).stdout
+        outcomes = Counter(row["outcome"] for row in found.values())
+        record_property(
+            "measured",
+            f"{kills} kills under {callers.parallel} streams: {outcomes['ok']:,} records ok,"
+            f" {outcomes['interrupted']:,} interrupted, none lost, none twice",
+        )
+
+
+async def test_a_server_killed_while_it_starts_leaves_nothing_behind(made: Template, tmp_path: Path) -> None:
+    with victim(made, tmp_path, **SMALL_SEGMENTS) as server:
+        async with Callers(server.url, SECRET, ["quick"]) as callers:
+            await callers.busy(callers.parallel // 2)
+            await asyncio.to_thread(server.kill)
+            for _ in range(count(1, 12)):
+                server.begin()
+                await asyncio.sleep(random.uniform(0.5, 6))
+                await asyncio.to_thread(server.kill_at_once)
+            await asyncio.to_thread(server.start)
+            await callers.busy(callers.parallel // 2)
+        server.drained()
+        assert_books_are_whole(server, callers.seen)
+        assert server.end() == 0
+        assert all(map(is_gone, server.recorders))
 
 
 async def test_a_killed_recorder_comes_back_and_neither_loses_nor_doubles_a_record(
@@ -167,22 +132,38 @@ async def test_a_killed_recorder_comes_back_and_neither_loses_nor_doubles_a_reco
 
 
 async def test_a_server_told_to_end_finishes_its_streams_or_tells_them_and_has_every_record(
-    made: Template, tmp_path: Path
+    made: Template, tmp_path: Path, record_property: Any
 ) -> None:
+    """Streams of a second are well within the drain's limit, endless ones outlast it."""
+    times = count(1, 20)
     with victim(made, tmp_path, **SMALL_SEGMENTS, RELAY_DRAIN_SECONDS="7") as server:
-        models = ["middle", "endless"]
+        models = ["quick", "middle", "middle", "endless"]
         async with Callers(server.url, SECRET, models, manners=STREAMED) as callers:
-            await callers.busy(callers.parallel)
-            ending = asyncio.create_task(asyncio.to_thread(server.end))
-            assert await ending == 0
+            for number in range(times):
+                if number:
+                    await asyncio.to_thread(server.start)
+                await callers.busy(callers.parallel)
+                await asyncio.sleep(random.random())
+                assert await asyncio.to_thread(server.end) == 0
+                assert all(map(is_gone, server.recorders))
+                # Nothing is left to be done: what is in the journals is in the database.
+                assert server.starts() <= records(server).keys()
             callers.stop()
-        assert all(map(is_gone, server.recorders))
 
         found = assert_books_are_whole(server, callers.seen)
         answered = [each for each in callers.seen if each.request_id]
         assert len(found) == len(answered)
+        outcomes = Counter(row["outcome"] for row in found.values())
+        assert outcomes.keys() <= {"ok", "interrupted", "rejected"}
         told = [each for each in answered if not each.finished]
         assert told
         assert all(each.told_of_its_end for each in told)
         assert {found[each.request_id]["outcome"] for each in told} <= {"interrupted", "rejected"}
+        cut = [each for each in told if found[each.request_id]["outcome"] == "interrupted"]
+        assert {each.model for each in cut} == {"endless"}
         assert any(each.finished and each.model == "middle" for each in answered)
+        record_property(
+            "measured",
+            f"{times} stops under {callers.parallel} streams: {outcomes['ok']:,} finished,"
+            f" {outcomes['interrupted']:,} endless ones told, 0 records lost, 0 short streams cut",
+        )
