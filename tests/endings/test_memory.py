@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.counts import count
-from tests.endings.test_bodies import FORM, form
+from tests.endings.kit import FORM, form
 from tests.killer import SECRET, Template, Victim, template, victim
 from tests.rude import rude
 
