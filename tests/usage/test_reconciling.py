@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+from django.db import connections
 from django.db.models import F
 
 from tests.counts import count
@@ -284,6 +286,35 @@ def test_a_record_whose_price_is_gone_is_told() -> None:
     done, found = reconciled(fix=True)
     assert {each.column for each in found} == {"price_id"}
     assert len(found) == done.left == Record.objects.filter(price_id=price.pk).count() > 0
+
+
+def test_a_recorder_at_work_makes_no_difference(
+    open_journal: OpenJournal, open_recorder: OpenRecorder, record_property: Callable[[str, object], None]
+) -> None:
+    chance = random.Random(29)
+    journal = open_journal()
+    for number in range(total := count(200, 20_000)):
+        at = START + chance.randrange(HOUR)
+        journal.write("final", finished(number, at=at))
+        if chance.random() < 0.3:
+            journal.write("amend", amended(number, at=at))
+
+    def work() -> None:
+        try:
+            open_recorder(batch_rows=8).drain()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    looks = 0
+    while thread.is_alive():
+        assert reconciled()[1] == []
+        looks += 1
+    thread.join()
+    done, found = reconciled()
+    assert (done.records, found) == (total, [])
+    record_property("measured", f"{looks} looks while {total} records came in: 0 differences")
 
 
 def park(kind: str, line: str) -> DeadLetter:
