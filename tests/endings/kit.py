@@ -126,10 +126,12 @@ def text_of(dialect: Dialect, body: bytes) -> str:
     return "".join(parts)
 
 
-async def gone(seen: Any, within: float) -> None:
-    """Waits until the vendor sees its client leave. Raises TimeoutError."""
+async def gone(seen: Any, within: float) -> float:
+    """Waits until the vendor sees its client leave; returns the seconds. Raises TimeoutError."""
+    began = time.monotonic()
     async with asyncio.timeout(within):
         await seen.gone.wait()
+    return time.monotonic() - began
 
 
 @asynccontextmanager
@@ -167,10 +169,12 @@ def uploads() -> list[str]:
     return held
 
 
-async def final_of(each: House) -> dict[str, Any]:
-    """The one final line, once it is there."""
-    (final,) = await each.settled()
-    return final
+async def final_of(each: House, number: int = 1) -> dict[str, Any]:
+    """The final line of the request that is the house's `number`-th, once it is there, and no other after
+    it."""
+    finals = await each.settled(number)
+    assert len(finals) == number
+    return finals[-1]
 
 
 async def blocked(each: House) -> None:

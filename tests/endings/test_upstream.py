@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.counts import count
 from tests.endings.kit import DIALECTS, MICRO, Dialect, ask, blocked, clean_house, events, text_of
 from tests.relay.harness import House
 from tests.rude import Heard, rude
@@ -74,8 +75,15 @@ async def heard(each: House, dialect: Dialect, play: str) -> Heard:
         return await client.rest()
 
 
-async def heard_in_all(each: House, play: str) -> list[tuple[str, Dialect, Heard, dict[str, Any]]]:
-    """One stream in each dialect, at the same time: what its client heard, and its final line."""
+async def heard_in_all(
+    each: House, play: str, times: int = 1
+) -> list[tuple[str, Dialect, Heard, dict[str, Any]]]:
+    """One stream in each dialect, at the same time, `times` times: what its client heard, and its final
+    line."""
+    return [heard for _ in range(times) for heard in await _heard_in_all(each, play)]
+
+
+async def _heard_in_all(each: House, play: str) -> list[tuple[str, Dialect, Heard, dict[str, Any]]]:
     before = len(each.journal())
     answers = await asyncio.gather(*(heard(each, dialect, play) for dialect in DIALECTS.values()))
     await each.idle()
@@ -91,7 +99,7 @@ async def heard_in_all(each: House, play: str) -> list[tuple[str, Dialect, Heard
 
 async def test_a_complete_stream_is_ok_and_billed_as_reported(door: str) -> None:
     async with clean_house(door) as each:
-        for name, dialect, answer, final in await heard_in_all(each, SIZES):
+        for name, dialect, answer, final in await heard_in_all(each, SIZES, count(1, 50)):
             assert answer.whole, name
             assert dialect.end in answer.body, name
             assert dialect.error not in answer.body, name
@@ -106,7 +114,7 @@ async def test_a_complete_stream_is_ok_and_billed_as_reported(door: str) -> None
 async def test_a_failure_before_the_first_frame_is_an_error_and_costs_nothing(door: str, how: str) -> None:
     ending = BEFORE[how]
     async with clean_house(door, knobs=TIMES, keys=KEYS) as each:
-        for name, _, answer, final in await heard_in_all(each, ending.play):
+        for name, _, answer, final in await heard_in_all(each, ending.play, count(1, 20)):
             record = final["record"]
             assert (answer.status, answer.whole) == (ending.status, True), name
             assert orjson.loads(answer.body)["error"], name
@@ -123,7 +131,7 @@ async def test_a_failure_after_the_first_frame_is_told_in_the_stream_and_what_ca
 ) -> None:
     ending = AFTER[how]
     async with clean_house(door, knobs={**TIMES, "stream_total_timeout": 1.0}) as each:
-        for name, dialect, answer, final in await heard_in_all(each, ending.play):
+        for name, dialect, answer, final in await heard_in_all(each, ending.play, count(1, 20)):
             record = final["record"]
             assert (answer.status, answer.whole) == (200, True), name
             assert dialect.error in answer.body, name
