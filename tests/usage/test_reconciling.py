@@ -32,16 +32,28 @@ PICO_DOLLAR = Decimal("0.000000000001")
 Told = set[tuple[str, str]]
 
 
+Fill = Callable[[int], None]
+
+
 @pytest.fixture
-def ledger(open_journal: OpenJournal, open_recorder: OpenRecorder) -> None:
-    """Some hours of requests of all sorts, brought over by the recorder."""
-    chance = random.Random(23)
-    journal = open_journal()
-    for number in range(count(200, 20_000)):
-        journal.write("final", random_final(number, chance, hours=count(2, 24)))
-    journal.write("final", finished(900_001, at=START + HOUR))
-    journal.write("amend", amended(900_001, at=START + HOUR))
-    open_recorder().drain()
+def fill(open_journal: OpenJournal, open_recorder: OpenRecorder) -> Fill:
+    """Makes a ledger of so many requests of all sorts within two hours, brought over by the recorder."""
+
+    def make(number: int) -> None:
+        chance = random.Random(23)
+        journal = open_journal()
+        for each in range(number):
+            journal.write("final", random_final(each, chance, hours=2))
+        journal.write("final", finished(900_001, at=START + HOUR))
+        journal.write("amend", amended(900_001, at=START + HOUR))
+        open_recorder().drain()
+
+    return make
+
+
+@pytest.fixture
+def ledger(fill: Fill) -> None:
+    fill(200)
 
 
 def reconciled(
@@ -171,8 +183,8 @@ DAMAGE: tuple[Callable[[], Told], ...] = (
 )
 
 
-@pytest.mark.usefixtures("ledger")
-def test_what_the_recorder_wrote_is_clean(record_property: Callable[[str, object], None]) -> None:
+def test_what_the_recorder_wrote_is_clean(fill: Fill, record_property: Callable[[str, object], None]) -> None:
+    fill(count(200, 20_000))
     before = everything()
     done, found = reconciled()
     assert found == []
@@ -186,10 +198,10 @@ def test_what_the_recorder_wrote_is_clean(record_property: Callable[[str, object
     record_property("measured", f"{done.records} records, {done.attempts} attempts: 0 differences")
 
 
-@pytest.mark.usefixtures("ledger")
 def test_each_damage_is_found_by_name_and_exactly_it_is_mended(
-    record_property: Callable[[str, object], None],
+    fill: Fill, record_property: Callable[[str, object], None]
 ) -> None:
+    fill(count(200, 2_000))
     before = everything()
     for damage in DAMAGE:
         wanted = damage()
@@ -293,7 +305,7 @@ def test_a_recorder_at_work_makes_no_difference(
 ) -> None:
     chance = random.Random(29)
     journal = open_journal()
-    for number in range(total := count(200, 20_000)):
+    for number in range(total := count(200, 4_000)):
         at = START + chance.randrange(HOUR)
         journal.write("final", finished(number, at=at))
         if chance.random() < 0.3:
