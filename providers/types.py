@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from usage.pricing import Price
 
@@ -47,6 +49,23 @@ class Target:
     weight: int = 1
     context_window: int = 200_000
     max_output_tokens: int = 32_000
+    _columns: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """What a record and an attempt copy of it, by the names of their columns. Made once."""
+        if not self._columns:
+            self._columns.update(
+                provider_id=self.provider_id,
+                provider_name=self.provider_name,
+                endpoint_id=self.endpoint_id,
+                key_id=self.key_id,
+                key_name=self.key_name,
+                model_id=self.model_id,
+                upstream_model=self.upstream_name,
+                upstream_format=self.format,
+            )
+        return self._columns
 
 
 @dataclass(frozen=True, slots=True)

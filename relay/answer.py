@@ -303,7 +303,7 @@ class Stream:
         winner = self._winner
         return self._wire.fault_event(
             fault,
-            str(self.ctx.request_id),
+            self.ctx.request_text,
             array=self._job.brief.array,
             opened=self._opened_array,
             sequence=winner.watch.data_frames if winner else 0,

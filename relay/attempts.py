@@ -168,7 +168,7 @@ def begin(job: Job, target: Target) -> AttemptLog:
         target.provider_name, target.provider_id, target.endpoint_id, target.key_id, target.format
     )
     ctx.mapped_model = target.upstream_name if target.upstream_name != ctx.model else None
-    ctx.attempt_id = str(ids.attempt_id(ctx.request_id, log.number))
+    ctx.attempt_id = ids.attempt_text(ctx.request_text, log.number)
     if ctx.dispatched is None:
         ctx.dispatched = log.began
     job.engine.ledger.attempt(ctx, log)

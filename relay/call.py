@@ -9,6 +9,9 @@ from typing import Any
 
 CUT = "aether.cut"
 """ASGI extension: a function that closes the client's connection at once, whatever still waits to be sent."""
+LEFT = "aether.left"
+"""ASGI extension: takes a function that is to be called when the client's connection is gone, or None.
+Without it a server is asked by a task that waits in `receive`."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -44,7 +47,6 @@ def client_address(peer: str, headers: Headers, proxies: int) -> str:
         return peer
 
 
-def cut_of(scope: Mapping[str, Any]) -> Callable[[], None] | None:
-    """How to close the connection of an ASGI scope at once, if the server lets us."""
-    found: Callable[[], None] | None = (scope.get("extensions") or {}).get(CUT)
-    return found
+def extension(scope: Mapping[str, Any], name: str) -> Any:
+    """What the server offers under `name`; None where it has no such thing."""
+    return (scope.get("extensions") or {}).get(name)

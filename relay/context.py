@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from relay.payload import Payload
 
 NIL = UUID(int=0)
+NO_USAGE = Usage()
 TEXT_CAP = 1 << 20
 """Default for how much text, and how much of the chunks' bytes, one request may keep."""
 
@@ -43,7 +44,7 @@ class AttemptLog:
     total_ms: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NO_USAGE
     whole_text_bytes: int = 0
     delivered: bool = False
     ended: bool = False
@@ -114,6 +115,8 @@ class StreamContext:
 
     # identity of the request
     request_id: UUID = NIL
+    request_text: str = ""
+    """The id as text, which is asked for many times."""
     caller: Caller | None = None
     brief: Brief | None = None
     client_request_id: str = ""
@@ -141,7 +144,7 @@ class StreamContext:
     model_id: int | None = None
 
     # learned from the attempt
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NO_USAGE
     finish_reason: str = ""
     response_id: str = ""
     chunk_bytes: int = 0
@@ -227,7 +230,7 @@ class StreamContext:
         self.status_code, self.error_message = 200, None
         self.response_headers, self.upstream_response_headers = {}, {}
         self.provider_request_headers, self.provider_request_body = {}, None
-        self.usage = Usage()
+        self.usage = NO_USAGE
         self.finish_reason = self.response_id = ""
         self.first_byte_ms = self.first_token_ms = None
         self.checkpoint_mark = 0

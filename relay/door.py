@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from relay import engine as engines
 from relay.answer import Answer, Pieces, Stream
-from relay.call import Call, client_address, cut_of
+from relay.call import CUT, LEFT, Call, client_address, extension
 from relay.errors import Unreadable
 from relay.pipeline import relay
 from relay.refusals import closed, late, oversized
@@ -33,9 +33,9 @@ class RelayDoor:
         if engine is None or not engine.ready:
             await _send(send, closed(scope["method"], _raw_path(scope)))
             return
-        body = _Body(receive)
+        departure = _Departure(scope, receive)
         if scope["method"] in _BODILESS:
-            body.done.set()
+            departure.watch()
         call = Call(
             method=scope["method"],
             path=_raw_path(scope),
@@ -45,11 +45,9 @@ class RelayDoor:
                 (scope.get("client") or ("",))[0], scope["headers"], engine.knobs.trusted_proxies
             ),
             length=_length(scope),
-            chunks=body.chunks(),
-            cut=cut_of(scope),
+            chunks=_chunks(receive, departure.watch),
+            cut=extension(scope, CUT),
         )
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        watch = asyncio.create_task(_watch(body, receive, task))
         answer: Answer | None = None
         try:
             answer = await relay(engine, call)
@@ -58,11 +56,11 @@ class RelayDoor:
             if error.timed_out:
                 await _send(send, late(call.method, call.path))
         except asyncio.CancelledError:
-            if not watch.done() or watch.cancelled() or not watch.result():
+            if not departure.seen:
                 raise  # the server wants us to end, not the client's leaving
-            task.uncancel()
+            cast("asyncio.Task[Any]", asyncio.current_task()).uncancel()
         finally:
-            watch.cancel()
+            departure.close()
             if answer is not None and answer.stream is not None:
                 answer.stream.abandon()
 
@@ -126,37 +124,54 @@ async def _pour(send: Send, stream: Stream | Pieces) -> None:
             ctx.blocked_since = None
 
 
-async def _watch(body: _Body, receive: Receive, task: asyncio.Task[Any]) -> bool:
-    """Tells the request's task when the client leaves; the server tells nobody by itself. True once it
-    did."""
-    await body.done.wait()
-    while True:
+class _Departure:
+    """Cancels the request's task when the client leaves. Watched for from when its whole body is here: until
+    then whoever reads the body is told."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._tell: Callable[[Callable[[], None] | None], None] | None = extension(scope, LEFT)
+        self._listener: asyncio.Task[None] | None = None
+        self.seen = False
+
+    def watch(self) -> None:
+        """Begins to. A server without the extension must be listened to in a task of its own."""
+        if self._tell is not None:
+            self._tell(self._leave)
+        elif self._listener is None:
+            self._listener = asyncio.create_task(self._listen())
+
+    def close(self) -> None:
+        """Nobody is to be told any more."""
+        if self._tell is not None:
+            self._tell(None)
+        elif self._listener is not None:
+            self._listener.cancel()
+
+    def _leave(self) -> None:
+        self.seen = True
+        self._task.cancel()
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._leave()
+
+
+async def _chunks(receive: Receive, whole: Callable[[], None]) -> AsyncGenerator[bytes, None]:
+    """A request's body, piece by piece; `whole` is called once all of it is here. Raises Unreadable if the
+    client leaves before its end."""
+    more = True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            task.cancel()
-            return True
-
-
-class _Body:
-    """A request's body, counted while it comes in."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self.done = asyncio.Event()
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body piece by piece. Raises Unreadable if the client leaves before its end."""
-        more = True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self.done.set()
-                raise Unreadable(timed_out=False)
-            more = message.get("more_body", False)
-            if not more:
-                self.done.set()
-            if chunk := message.get("body", b""):
-                yield chunk
+            raise Unreadable(timed_out=False)
+        more = message.get("more_body", False)
+        if not more:
+            whole()
+        if chunk := message.get("body", b""):
+            yield chunk
 
 
 def _length(scope: Scope) -> int:

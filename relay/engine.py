@@ -131,6 +131,7 @@ class Engine:
         ctx.started_at = int(now * 1000)
         ctx.began = time.monotonic()
         ctx.request_id = ids.request_id(ctx.started_at, secrets.randbits(ids.RANDOM_BITS))
+        ctx.request_text = str(ctx.request_id)
 
     async def caller(self, secret: str) -> auth.Caller | None:
         """Who calls with `secret`; None for nobody. Asks the database only when memory does not know. Raises
@@ -202,7 +203,7 @@ class Engine:
             self.remember_response(ctx.response_id, ref)
         level = logging.DEBUG if outcome == "ok" else logging.INFO
         if log.isEnabledFor(level):
-            log.log(level, ctx.get_log_summary(str(ctx.request_id)[-12:], round((now - ctx.began) * 1000)))
+            log.log(level, ctx.get_log_summary(ctx.request_text[-12:], round((now - ctx.began) * 1000)))
 
     def remember_plan(self, known: PlanKey, chosen: Plan) -> None:
         """Keeps a plan until the catalog changes; at the bound all are forgotten."""

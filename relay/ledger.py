@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from typing import Any
 
 from relay.context import AttemptLog, StreamContext
@@ -17,14 +18,15 @@ from usage.ratio import Ratios
 from wire.types import GENERATE, Usage
 
 COLUMNS = (
-    ("input_tokens", "input_tokens"),
-    ("output_tokens", "output_tokens"),
-    ("cached_tokens", "cache_read_tokens"),
-    ("cache_creation_tokens", "cache_write_tokens"),
-    ("cache_creation_1h_tokens", "cache_write_1h_tokens"),
-    ("reasoning_tokens", "reasoning_tokens"),
-)
-"""Columns of a record or an attempt, and the counts of `Usage` that fill them."""
+    "input_tokens", "output_tokens", "cached_tokens", "cache_creation_tokens", "cache_creation_1h_tokens",
+    "reasoning_tokens",
+)  # fmt: skip
+"""Columns of a record or an attempt."""
+_COUNTS = attrgetter(
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+    "reasoning_tokens",
+)  # fmt: skip
+"""The counts of `Usage` that fill them."""
 
 
 class Ledger:
@@ -83,7 +85,7 @@ class Ledger:
         target = log.target
         self._used["key", target.key_id] = self._used["endpoint", target.endpoint_id] = log.started_at
         line = {
-            "request_id": str(ctx.request_id),
+            "request_id": ctx.request_text,
             **_target_columns(log),
             "free": target.free,
             "price": target.price.plain() if target.price else None,
@@ -97,7 +99,7 @@ class Ledger:
 
     def attempt_end(self, ctx: StreamContext, log: AttemptLog) -> None:
         """Notes that an attempt failed, and where."""
-        lines = [("attempt_end", {"request_id": str(ctx.request_id), **_learned(log)})]
+        lines = [("attempt_end", {"request_id": ctx.request_text, **_learned(log)})]
         if log.verdict != "pass_on":
             at = log.started_at + log.total_ms
             columns = {"last_error": f"{log.reason}: {log.error_text}"[:300], "last_error_at": at}
@@ -119,7 +121,7 @@ class Ledger:
         self.journal.write(
             "checkpoint",
             {
-                "request_id": str(ctx.request_id),
+                "request_id": ctx.request_text,
                 "number": log.number,
                 "committed": ctx.committed,
                 "usage": _plain_usage(log.watch.usage() if log.watch else log.usage),
@@ -137,7 +139,8 @@ class Ledger:
         record["own_cost"] = sum(each.own_pico for each in charges)
         if ctx.attempts:
             last, bill = ctx.attempts[-1], charges[-1]
-            record.update(_record_target(last), **_billed(bill))
+            record.update(last.target.columns)
+            record.update(_billed(bill))
             if last.target.price is not None and (
                 bill.list_pico or bill.usage.input_tokens or bill.usage.output_tokens
             ):
@@ -180,7 +183,7 @@ class Ledger:
         self.journal.write(
             "amend",
             {
-                "request_id": str(ctx.request_id),
+                "request_id": ctx.request_text,
                 "amendment": ctx.amendments,
                 "record": {**_billed(bill), "own_cost": others + bill.own_pico},
                 "attempt": {"number": log.number, **_attempt_billed(bill)},
@@ -253,7 +256,7 @@ def _offset(ctx: StreamContext, milliseconds: int | None) -> int | None:
 def _asked(ctx: StreamContext) -> dict[str, Any]:
     caller, brief = ctx.caller, ctx.brief
     return {
-        "request_id": str(ctx.request_id),
+        "request_id": ctx.request_text,
         "kind": brief.kind if brief else ctx.kind,
         "started_at": ctx.started_at,
         "consumer_id": caller.consumer_id if caller else None,
@@ -270,27 +273,12 @@ def _asked(ctx: StreamContext) -> dict[str, Any]:
 
 
 def _target_columns(log: AttemptLog) -> dict[str, Any]:
-    target = log.target
     return {
         "number": log.number,
         "started_at": log.started_at,
-        "provider_id": target.provider_id,
-        "provider_name": target.provider_name,
-        "endpoint_id": target.endpoint_id,
-        "key_id": target.key_id,
-        "key_name": target.key_name,
-        "model_id": target.model_id,
-        "upstream_model": target.upstream_name,
-        "upstream_format": target.format,
-        "cost_multiplier": to_pico(target.cost_multiplier),
+        **log.target.columns,
+        "cost_multiplier": to_pico(log.target.cost_multiplier),
     }
-
-
-def _record_target(log: AttemptLog) -> dict[str, Any]:
-    columns = _target_columns(log)
-    for name in ("number", "started_at", "cost_multiplier"):
-        del columns[name]
-    return columns
 
 
 def _learned(log: AttemptLog) -> dict[str, Any]:
@@ -312,7 +300,7 @@ def _learned(log: AttemptLog) -> dict[str, Any]:
 
 
 def _tokens(usage: Usage) -> dict[str, int]:
-    return {column: getattr(usage, count) for column, count in COLUMNS}
+    return dict(zip(COLUMNS, _COUNTS(usage), strict=True))
 
 
 def _billed(bill: Charge) -> dict[str, Any]:

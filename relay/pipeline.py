@@ -71,7 +71,7 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
         ctx.client_request_headers, ctx.text_cap = _texts(call), engine.knobs.record_cap_bytes
     if route.kind == MODELS:
         return lists.answer(
-            engine.catalog, caller, found, api_format=ctx.api_format, request_id=str(ctx.request_id)
+            engine.catalog, caller, found, api_format=ctx.api_format, request_id=ctx.request_text
         )
     if route.kind == STORED:
         return await _stored(engine, call, ctx, caller, found)
@@ -212,7 +212,10 @@ def _texts(call: Call) -> dict[str, str]:
 
 
 def _printable(text: str, cap: int) -> str:
-    return "".join(each if each.isprintable() else "\ufffd" for each in text[:cap])
+    text = text[:cap]
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 # Planning
@@ -310,9 +313,9 @@ async def _streamed(job: Job) -> Answer:
             job.engine.release_body(ctx)
     headers = [
         (b"content-type", content_type.encode("latin-1")),
-        *header_rules.own(str(ctx.request_id), stream=True),
+        *header_rules.own(ctx.request_text, stream=True),
     ]
-    ctx.response_headers = _named(headers)
+    _keep_headers(ctx, headers)
     return Answer(200, headers, stream=Stream(job, source))
 
 
@@ -333,9 +336,10 @@ def _whole(job: Job, winner: WholeWinner) -> Answer:
     headers = [
         (b"content-type", winner.content_type.encode("latin-1")),
         (b"content-length", str(len(winner.body)).encode()),
-        *header_rules.own(str(ctx.request_id)),
+        *header_rules.own(ctx.request_text),
     ]
-    ctx.response_headers, ctx.sent_status = _named(headers), winner.opened.status
+    ctx.sent_status = winner.opened.status
+    _keep_headers(ctx, headers)
     job.engine.settle(ctx, "ok", answer=winner.body)
     if len(winner.body) > PIECE:
         return Answer(winner.opened.status, headers, stream=Pieces(job.engine, ctx, winner.body))
@@ -356,7 +360,7 @@ def _estimated(job: Job) -> Answer:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-aether-estimated", b"1"),
-        *header_rules.own(str(ctx.request_id)),
+        *header_rules.own(ctx.request_text),
     ]
     ctx.sent_status, ctx.status_code, ctx.error_message = 200, 200, None
     job.engine.settle(ctx, "ok", answer=body)
@@ -391,13 +395,15 @@ async def _stored(
 
 def refuse(engine: Engine, ctx: StreamContext, error: RelayError) -> Answer:
     """The answer for an error before the first byte; settles the request if it has a caller."""
-    answer = render(error, ctx.api_format, str(ctx.request_id))
+    answer = render(error, ctx.api_format, ctx.request_text)
     if ctx.caller is not None and ctx.kind:
         ctx.sent_status = answer.status
-        ctx.response_headers = _named(answer.headers)
+        _keep_headers(ctx, answer.headers)
         engine.settle(ctx, error.outcome, code=error.code, text=error.fault.text, answer=answer.body)
     return answer
 
 
-def _named(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+def _keep_headers(ctx: StreamContext, headers: list[tuple[bytes, bytes]]) -> None:
+    """Those of our answer, where the API key asks for a recording."""
+    if ctx.caller is not None and ctx.caller.recording != "none":
+        ctx.response_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}

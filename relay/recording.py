@@ -26,7 +26,7 @@ def recorded(ctx: StreamContext, answer: bytes, *, milliseconds: int) -> Recorde
         return None
     ours = ctx.attempts[-1].target.secret if ctx.attempts else ""
     row = Recorded(
-        request_id=str(ctx.request_id),
+        request_id=ctx.request_text,
         expires_at=ctx.started_at + KEPT_FOR_MS,
         client_request_headers=_safe(ctx.client_request_headers, ours),
         upstream_request_headers=_safe(ctx.provider_request_headers, ours),

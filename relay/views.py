@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from relay import engine as engines
 from relay.answer import Answer, Pieces, Stream
-from relay.call import Call, client_address, cut_of
+from relay.call import CUT, Call, client_address, extension
 from relay.errors import Unreadable
 from relay.pipeline import relay as answer_of
 from relay.refusals import closed, late
@@ -40,7 +40,7 @@ async def relay(request: HttpRequest, *_: str | None) -> HttpResponseBase:
         ),
         length=_length(request),
         chunks=_chunks(request),
-        cut=cut_of(request.scope),
+        cut=extension(request.scope, CUT),
     )
     try:
         answer = await answer_of(engine, call)

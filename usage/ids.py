@@ -22,6 +22,11 @@ def attempt_id(record: UUID, number: int) -> UUID:
     return UUID(int=record.int | number)
 
 
+def attempt_text(record: str, number: int) -> str:
+    """The same of ids as text."""
+    return f"{record[:-2]}{number:02x}"
+
+
 def instant(identifier: UUID) -> datetime:
     """The start instant that an id holds, in UTC, exact to the millisecond."""
     return datetime.fromtimestamp((identifier.int >> 80) / 1000, UTC)

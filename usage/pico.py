@@ -15,6 +15,8 @@ decimal's default of 28 digits is not."""
 
 def to_pico(amount: Decimal) -> int:
     """Whole pico-dollars, rounded half to even. Raises OverflowError beyond the column's range."""
+    if not amount:
+        return 0
     if not amount.is_finite():
         raise OverflowError("the amount does not fit a money column")
     if amount.adjusted() > 2 * SCALE:

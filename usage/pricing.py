@@ -68,6 +68,7 @@ class Price:
     _snapshots: dict[tuple[str, int], dict[str, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _plain: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def build(
@@ -141,7 +142,12 @@ class Price:
         )
 
     def plain(self) -> dict[str, Any]:
-        """This price list as JSON-able data, exact."""
+        """This price list as JSON-able data, exact. The same dictionary each time: not to be changed."""
+        if not self._plain:
+            self._plain.update(self._as_plain())
+        return self._plain
+
+    def _as_plain(self) -> dict[str, Any]:
         return {
             "source": self.source,
             "version": self.version,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 
 _VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
@@ -12,15 +13,19 @@ def join(base_url: str, path: str, query: str = "") -> str:
     """Base URL plus path. A version segment at the head of the path is left out where the base URL has one of
     its own (`https://api.openai.com/v1`, `https://example.net/api/paas/v4`); a credential (`key`) never goes
     on."""
+    address = _joined(base_url, path)
+    kept = without_key(query) if query else ""
+    return f"{address}?{kept}" if kept else address
+
+
+@lru_cache(maxsize=256)
+def _joined(base_url: str, path: str) -> str:
     base = base_url.rstrip("/")
     head, _, rest = path.lstrip("/").partition("/")
     _, _, after_scheme = base.partition("://")
     if _VERSION.fullmatch(head) and any(_VERSION.fullmatch(part) for part in after_scheme.split("/")[1:]):
-        address = f"{base}/{rest}"
-    else:
-        address = f"{base}/{path.lstrip('/')}"
-    kept = without_key(query)
-    return f"{address}?{kept}" if kept else address
+        return f"{base}/{rest}"
+    return f"{base}/{path.lstrip('/')}"
 
 
 def without_key(query: str) -> str:
