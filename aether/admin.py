@@ -25,7 +25,7 @@ from consumers.snippets import base_url
 from providers.cells import working
 from providers.models import Deployment, Endpoint, Key, Model, Provider
 from relay import engine as engines
-from usage.cells import cost, named_by_id, outcome_badge, target, tokens
+from usage.cells import cost_in_short, named_by_id, outcome_badge, target, tokens
 from usage.dashboard import board
 from usage.drill import to_records
 from usage.models import Record
@@ -153,7 +153,7 @@ def row_of(record: Record) -> dict[str, Any]:
         "target": target(record),
         "outcome": outcome_badge(record),
         "tokens": tokens(record),
-        "cost": cost(record),
+        "cost": cost_in_short(record),
         "total": milliseconds(record.total_ms),
     }
 

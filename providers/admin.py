@@ -217,7 +217,7 @@ class KeyAdmin(Switch[Key], LongPage[Key]):
     inlines = (KeyStateInline,)
 
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.inlines if obj else ()
+        return self.inlines if obj and hasattr(obj, "state") else ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Key | None = None) -> tuple[Any, ...]:
         # Moved to another provider, a secret would be sent to that provider's addresses.

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -14,12 +14,14 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 
 from usage import backroom
+from usage.arithmetic import bill
 from usage.cells import (
     FLAGS,
     RECENTLY,
     by_name,
     by_request_id,
     cost,
+    cost_in_short,
     named_by_id,
     outcome_badge,
     target,
@@ -41,8 +43,6 @@ from usage.models import (
 )
 from usage.pages import (
     Ledger,
-    ReadOnlyInline,
-    TabularInline,
     column,
     instant,
     link,
@@ -50,34 +50,13 @@ from usage.pages import (
     money,
     whole,
 )
-
-
-class AttemptInline(ReadOnlyInline[Attempt], TabularInline[Attempt, Record]):
-    model = Attempt
-    fields = (
-        "number", "target_shown", "upstream_model", "verdict", "reason", "status_code", "first_token_shown",
-        "total_shown", "tokens_shown", "own_cost_shown", "error_text",
-    )  # fmt: skip
-    ordering = ("number",)
-    hide_title = True
-
-    @admin.display(description=_("target"))
-    def target_shown(self, attempt: Attempt) -> str:
-        return target(attempt)
-
-    @admin.display(description=_("tokens"))
-    def tokens_shown(self, attempt: Attempt) -> SafeString:
-        return tokens(attempt)
-
-    first_token_shown = column("first_token_ms", milliseconds, _("first token"))
-    total_shown = column("total_ms", milliseconds, _("in all"))
-    own_cost_shown = column("own_cost", money, _("own cost"))
+from usage.waterfall import waterfall
 
 
 class RecordAdmin(Ledger[Record]):
     list_display = (
         "started_shown", "consumer_shown", "model_shown", "target_shown", "formats_shown", "outcome_shown",
-        "tokens_shown", "cost_shown", "first_token_shown", "total_shown", "attempt_count",
+        "tokens_shown", "cost_listed", "first_token_shown", "total_shown", "attempt_count",
     )  # fmt: skip
     list_filter = (
         ("started_at", StartedFilter),
@@ -98,7 +77,7 @@ class RecordAdmin(Ledger[Record]):
         "A request id; or the client's own request id, if the request began within 24 hours."
     )
     list_fullwidth = True
-    inlines = (AttemptInline,)
+    change_form_after_template = "admin/record_detail.html"
     fieldsets = (
         (
             None,
@@ -156,6 +135,15 @@ class RecordAdmin(Ledger[Record]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
         return super().get_queryset(request).defer("explanation")
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        record: Record = context["original"]
+        attempts = list(record.attempts.order_by("number"))
+        snapshot = PriceSnapshot.objects.filter(pk=record.price_id).first() if record.price_id else None
+        context |= {"tries": waterfall(record, attempts), "bill": bill(record, snapshot, attempts)}
+        return super().render_change_form(request, context, *args, **options)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Record], search_term: str
@@ -215,6 +203,10 @@ class RecordAdmin(Ledger[Record]):
     @admin.display(description=_("cost"))
     def cost_shown(self, record: Record) -> SafeString | str:
         return cost(record)
+
+    @admin.display(description=_("cost"))
+    def cost_listed(self, record: Record) -> SafeString | str:
+        return cost_in_short(record)
 
     @admin.display(description=_("server tool uses"))
     def tools_shown(self, record: Record) -> str:

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from usage.figures import dollars
 from usage.models import Outcome, Record
 from usage.pages import badge, link, money, whole
 
@@ -61,6 +62,11 @@ def tokens(row: Any) -> SafeString:
 def cost(record: Any) -> SafeString | str:
     """The list cost, or the word that there is no price."""
     return badge(_("unpriced"), "warn") if record.list_cost is None else money(record.list_cost)
+
+
+def cost_in_short(record: Any) -> SafeString | str:
+    """As `cost`, rounded where it has many digits; all of them are to be seen on it."""
+    return cost(record) if record.list_cost is None else dollars(record.list_cost)
 
 
 def target(row: Any) -> str:

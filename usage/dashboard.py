@@ -60,7 +60,7 @@ def cards(now: Totals, before: Totals) -> list[Card]:
             _("Spend, list prices"),
             dollars(now.list_cost),
             change(now.list_cost, before.list_cost),
-            [(_("own cost"), dollars(now.own_cost)), (_("saved by cache"), dollars(now.saved_cost))],
+            [(_("own cost"), dollars(now.own_cost)), (_("cache saved"), dollars(now.saved_cost))],
         ),
         Card(
             _("Tokens"),
@@ -126,7 +126,7 @@ def charts(found: Overview, names: Names) -> list[Chart]:
                 ],
                 dashed=1,
             ),
-            _options(money=True),
+            _options(money=True, line=True),
             [_("Begin"), _("List prices"), _("Own cost"), _("Saved by cache")],
             [
                 (name, dollars(each.list_cost), dollars(each.own_cost), dollars(each.saved_cost))
@@ -182,7 +182,7 @@ def _data(
     return json.dumps({"labels": list(labels), "datasets": datasets})
 
 
-def _options(*, stacked: bool = False, money: bool = False) -> str:
+def _options(*, stacked: bool = False, money: bool = False, line: bool = False) -> str:
     """Options of a chart: legend, axes from 0, dollars where it is money."""
     ticks: dict[str, Any] = {"color": QUIET, "maxTicksLimit": 6}
     if money:
@@ -203,7 +203,15 @@ def _options(*, stacked: bool = False, money: bool = False) -> str:
             "legend": {
                 "position": "bottom",
                 "align": "start",
-                "labels": {"color": QUIET, "boxWidth": 12, "boxHeight": 12, "padding": 14},
+                "labels": {
+                    "color": QUIET,
+                    "boxWidth": 24 if line else 12,
+                    "boxHeight": 12,
+                    "padding": 14,
+                    "usePointStyle": line,
+                    "pointStyle": "line" if line else "rect",
+                    "pointStyleWidth": 28,
+                },
             }
         },
         "scales": {

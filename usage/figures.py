@@ -14,7 +14,7 @@ from usage.forms import plain
 from usage.pages import milliseconds
 
 NONE = "–"
-COUNTED_OUT = 10_000_000
+COUNTED_OUT = 1_000_000
 """From here on a whole number is shown in millions."""
 
 
@@ -28,9 +28,11 @@ def dollars(amount: Decimal | None) -> SafeString | str:
     if amount is None:
         return NONE
     size = abs(amount)
-    digits = 2 if size >= 1 or not size else min(12, 3 - size.adjusted())
+    digits = 0 if not size else 2 if size >= 1 else min(12, 3 - size.adjusted())
     sign = "-" if amount < 0 else ""
     rounded = number_format(size, decimal_pos=digits, use_l10n=True, force_grouping=True)
+    if 0 < size < 1 and len(plain(size)) < len(rounded):
+        rounded = plain(size)
     return exact(f"{sign}${rounded}", plain(amount))
 
 
@@ -38,7 +40,7 @@ def whole(number: int) -> SafeString:
     """A count with its thousands apart; in millions where it is a great one."""
     if abs(number) < COUNTED_OUT:
         return exact(number_format(number, use_l10n=True, force_grouping=True), number)
-    millions = number_format(Decimal(number) / 1_000_000, decimal_pos=1, use_l10n=True, force_grouping=True)
+    millions = number_format(Decimal(number) / 1_000_000, decimal_pos=2, use_l10n=True, force_grouping=True)
     return exact(_("%s M") % millions, number)
 
 
@@ -60,6 +62,8 @@ def change(now: Decimal | float | None, before: Decimal | float | None) -> str:
     by = (float(now) - float(before)) / abs(float(before)) * 100
     if abs(by) < 0.05:
         return _("as before")
+    if by >= 1_000:
+        return _("%s times as much") % number_format(Decimal(round(by / 100 + 1)), use_l10n=True)
     sign, size = ("+" if by > 0 else "−"), abs(by)
     digits = 1 if size < 100 else 0
     return f"{sign}{number_format(Decimal(str(size)), decimal_pos=digits, use_l10n=True)}\u00a0%"

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from django.db.models import CharField, F, Model, QuerySet, Value
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Concat
 from django.utils.translation import gettext as _
 
 from usage.models import Record
 
 NAMED = ("model", "provider", "key", "consumer", "api_key")
 """The dimensions that are ids of rows with a name."""
+
+OWNERS = {"key": "provider", "api_key": "consumer"}
 
 Names = Mapping[tuple[str, int], str]
 
@@ -33,7 +35,7 @@ def names_of(wanted: Mapping[str, Iterable[int]]) -> Names:
         .values_list(
             Value(dimension, output_field=CharField()),
             F("pk"),
-            Cast("name", CharField()),
+            _named(dimension),
         )
         for dimension, each in wanted.items()
         if dimension in NAMED and (ids := {number for number in each if number})
@@ -42,6 +44,13 @@ def names_of(wanted: Mapping[str, Iterable[int]]) -> Names:
         return {}
     found: Any = parts[0].union(*parts[1:], all=True) if len(parts) > 1 else parts[0]
     return {(dimension, number): name for dimension, number, name in found}
+
+
+def _named(dimension: str) -> Any:
+    """The name, behind its owner's where it is one's own only there."""
+    owner = OWNERS.get(dimension)
+    name = Cast("name", CharField())
+    return Concat(F(f"{owner}__name"), Value(" / "), name, output_field=CharField()) if owner else name
 
 
 def label(dimension: str, value: Any, names: Names) -> str:

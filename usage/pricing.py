@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from usage.pico import EXACT, PICO, SCALE, to_pico
 from wire.types import Usage
@@ -25,6 +25,8 @@ ONE: int = 10**SCALE
 _TOKEN_PRICES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "reasoning")
 _UNIT = -(2 * SCALE + 6)
 """Exponent of tokens x pico-dollars per million x pico-factor."""
+_FLAT = 10**6 * ONE
+"""What a pico-dollar is in that unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,22 @@ class Tier:
     up_to: int | None
     rates: Rates
     label: str
+
+
+class Part(NamedTuple):
+    """One summand of a cost. `name` is a token price, `fee NAME` or `request`. Of tokens `number` cost `rate`
+    pico-dollars a million, before the service tier's factor; uses and requests cost `rate` each. Of
+    reasoning, `rate` is what it costs more than output. `units` is the amount, unrounded."""
+
+    name: str
+    number: int
+    rate: int
+    units: int
+
+    @property
+    def amount(self) -> Decimal:
+        """In dollars, unrounded."""
+        return _dollars(self.units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +192,34 @@ class Price:
 
         Parts greater than their whole (cache beyond input, reasoning beyond output) are cut to it.
         """
-        rates = self._rates_for(usage.input_tokens)
+        return _dollars(sum(part.units for part in self.parts(usage, delivered=delivered, requests=requests)))
+
+    def parts(self, usage: Usage, *, delivered: bool, requests: int = 1) -> list[Part]:
+        """What `cost` adds up; parts of nothing are left out."""
+        rates, factor = self._rates_for(usage.input_tokens), self._factor(usage.service_tier)
         left = max(0, usage.input_tokens)
         left -= (read := _within(usage.cache_read_tokens, left))
         left -= (write_5m := _within(usage.cache_write_5m_tokens, left))
         left -= (write_1h := _within(usage.cache_write_1h_tokens, left))
         output = max(0, usage.output_tokens)
-        tokens = (
-            left * rates.input
-            + read * rates.cache_read
-            + write_5m * rates.cache_write_5m
-            + write_1h * rates.cache_write_1h
-            + output * rates.output
-        )
+        counted = [
+            ("input", left, rates.input),
+            ("cache_read", read, rates.cache_read),
+            ("cache_write_5m", write_5m, rates.cache_write_5m),
+            ("cache_write_1h", write_1h, rates.cache_write_1h),
+            ("output", output, rates.output),
+        ]
         if rates.reasoning is not None:
-            tokens += _within(usage.reasoning_tokens, output) * (rates.reasoning - rates.output)
-        flat = self.request * requests if delivered else 0
+            counted.append(
+                ("reasoning", _within(usage.reasoning_tokens, output), rates.reasoning - rates.output)
+            )
+        parts = [Part(name, count, rate, count * rate * factor) for name, count, rate in counted if count]
         for name, fee in self.fees:
-            flat += fee * max(0, usage.tool_uses.get(name, 0))
-        return _dollars(tokens * self._factor(usage.service_tier) + flat * 10**6 * ONE)
+            if uses := max(0, usage.tool_uses.get(name, 0)):
+                parts.append(Part(f"fee {name}", uses, fee, uses * fee * _FLAT))
+        if delivered and self.request and requests:
+            parts.append(Part("request", requests, self.request, requests * self.request * _FLAT))
+        return parts
 
     def saved(self, usage: Usage) -> Decimal:
         """Dollars that the cache reads cost less than plain input would have, unrounded; negative where

@@ -13,7 +13,7 @@ from usage.figures import NONE, dollars, duration, share, whole
 from usage.names import NAMED, Names, label, names_of
 from usage.periods import Period
 from usage.reports import ANSWERED, Row, Table, TooLong
-from usage.sources import Filters
+from usage.sources import ATTEMPTS, Filters
 
 BY: Mapping[str, Any] = {
     "model": _("model"),
@@ -63,26 +63,44 @@ COLUMNS = (
     _count("input_tokens", _("Input"), "input_tokens"),
     _count("cache_read_tokens", _("Cache read"), "cached_tokens"),
     _count("cache_write_tokens", _("Cache write"), "cache_creation_tokens"),
-    _count("cache_write_1h_tokens", _("of it 1 h"), "cache_creation_1h_tokens"),
+    _count("cache_write_1h_tokens", _("for an hour"), "cache_creation_1h_tokens"),
     _count("output_tokens", _("Output"), "output_tokens"),
-    _count("reasoning_tokens", _("Reasoning"), "reasoning_tokens"),
-    Column("list_cost_usd", _("List"), lambda row: row.totals.list_cost, dollars),
-    Column("own_cost_usd", _("Own"), lambda row: row.own_cost, dollars),
-    Column("saved_by_cache_usd", _("Saved"), lambda row: row.totals.saved_cost, dollars),
-    Column("list_usd_per_million_tokens", _("$ per million"), lambda row: row.totals.per_million, dollars),
+    _count("reasoning_tokens", _("reasoning"), "reasoning_tokens"),
+    Column("list_cost_usd", _("List cost"), lambda row: row.totals.list_cost, dollars),
+    Column("own_cost_usd", _("Own cost"), lambda row: row.own_cost, dollars),
+    Column("saved_by_cache_usd", _("saved by cache"), lambda row: row.totals.saved_cost, dollars),
+    Column("list_usd_per_million_tokens", _("per million"), lambda row: row.totals.per_million, dollars),
     Column(
         "first_token_p50_ms", _("First token"), lambda row: _rounded(row.totals.first_token(0.5)), duration
     ),
-    Column("first_token_p95_ms", _("95 %"), lambda row: _rounded(row.totals.first_token(0.95)), duration),
+    Column(
+        "first_token_p95_ms", _("95 % within"), lambda row: _rounded(row.totals.first_token(0.95)), duration
+    ),
     Column("total_p50_ms", _("In all"), lambda row: _rounded(row.totals.total(0.5)), duration),
-    Column("total_p95_ms", _("95 %"), lambda row: _rounded(row.totals.total(0.95)), duration),
-    _count("unpriced_requests", _("Unpriced"), "unpriced"),
+    Column("total_p95_ms", _("95 % within"), lambda row: _rounded(row.totals.total(0.95)), duration),
+    _count("unpriced_requests", _("unpriced"), "unpriced"),
 )
 TRIED = (
     Column("attempts", _("Attempts"), _tried, _counted),
-    Column("attempts_success", _("of them ok"), _went_well, share),
+    Column("attempts_success", _("ok"), _went_well, share),
 )
 """What is told of a provider or a key besides."""
+
+
+STACKS: tuple[tuple[str, ...], ...] = (
+    ("requests", "unpriced_requests"),
+    ("success",),
+    ("attempts", "attempts_success"),
+    ("input_tokens",),
+    ("cache_read_tokens",),
+    ("cache_write_tokens", "cache_write_1h_tokens"),
+    ("output_tokens", "reasoning_tokens"),
+    ("list_cost_usd", "list_usd_per_million_tokens"),
+    ("own_cost_usd", "saved_by_cache_usd"),
+    ("first_token_p50_ms", "first_token_p95_ms"),
+    ("total_p50_ms", "total_p95_ms"),
+)
+"""The columns as the page stands them one above the other, so that the table fits a screen."""
 
 
 def columns(by: str) -> tuple[Column, ...]:
@@ -90,14 +108,24 @@ def columns(by: str) -> tuple[Column, ...]:
     return (*COLUMNS[:2], *TRIED, *COLUMNS[2:]) if by in ANSWERED else COLUMNS
 
 
+def stacks(by: str) -> list[list[Column]]:
+    """The same as the page stands them."""
+    known = {column.name: column for column in columns(by)}
+    return [[known[name] for name in stack] for stack in STACKS if stack[0] in known]
+
+
+Cell = list[tuple[Any, str]]
+"""Numbers that stand one above the other, each with where it leads to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row as the page shows it: its name, where the name and each cell lead to, and the cells."""
+    """A row as the page shows it: its name, the filters that keep to it, where its requests are listed."""
 
     name: str
     narrow: Filters | None
     url: str
-    cells: list[tuple[Any, str]]
+    cells: list[Cell]
 
 
 def names_for(filters: Filters, found: Table | TooLong) -> Names:
@@ -112,23 +140,24 @@ def lines(found: Table, period: Period, filters: Filters, names: Names) -> tuple
     """The rows of a table, the others beyond them among them, and the line of all together."""
     shown = [_line(found.by, row, label(found.by, row.group, names), period, filters) for row in found.rows]
     if found.others is not None:
-        shown.append(Line(_now("all others"), None, "", _cells(found.by, found.others)))
-    total = Line(_now("all"), None, to_records(period, filters), _cells(found.by, found.total))
+        shown.append(Line(_now("all others"), None, "", _cells(found.by, found.others, {})))
+    url = to_records(period, filters)
+    total = Line(_now("all"), None, url, _cells(found.by, found.total, {"requests": url}))
     return shown, total
 
 
 def _line(by: str, row: Row, name: str, period: Period, filters: Filters) -> Line:
     narrowed = {**filters, by: row.group}
-    attempts = to_attempts(
-        period, {each: narrowed[each] for each in ("provider", "key", "model") if each in narrowed}
-    )
-    return Line(name, narrowed, to_records(period, narrowed), _cells(by, row, attempts))
+    of_attempts = {name: value for name, value in narrowed.items() if name in ATTEMPTS.dimensions}
+    url = to_records(period, narrowed)
+    behind = {"requests": url, "attempts": to_attempts(period, of_attempts)}
+    return Line(name, narrowed, url, _cells(by, row, behind))
 
 
-def _cells(by: str, row: Row, attempts: str = "") -> list[tuple[Any, str]]:
+def _cells(by: str, row: Row, behind: Mapping[str, str]) -> list[Cell]:
     return [
-        (column.show(column.value(row)), attempts if column.name == "attempts" else "")
-        for column in columns(by)
+        [(column.show(column.value(row)), behind.get(column.name, "")) for column in stack]
+        for stack in stacks(by)
     ]
 
 

@@ -82,7 +82,7 @@ def report(request: HttpRequest) -> HttpResponse:
         rows, total = tables.lines(found, period, filters, names)
         context |= {
             "found": found,
-            "columns": tables.columns(by),
+            "stacks": tables.stacks(by),
             "rows": [(row, _narrowed(address, here, row)) for row in rows],
             "total": total,
         }
