@@ -192,11 +192,30 @@ class Price:
 
         Parts greater than their whole (cache beyond input, reasoning beyond output) are cut to it.
         """
-        return _dollars(sum(part.units for part in self.parts(usage, delivered=delivered, requests=requests)))
+        tokens = flat = 0
+        for _name, number, rate in self._tokens(usage):
+            tokens += number * rate
+        if delivered:
+            flat += self.request * requests
+        for name, fee in self.fees:
+            flat += fee * max(0, usage.tool_uses.get(name, 0))
+        return _dollars(tokens * self._factor(usage.service_tier) + flat * _FLAT)
 
     def parts(self, usage: Usage, *, delivered: bool, requests: int = 1) -> list[Part]:
         """What `cost` adds up; parts of nothing are left out."""
-        rates, factor = self._rates_for(usage.input_tokens), self._factor(usage.service_tier)
+        factor = self._factor(usage.service_tier)
+        counted = [(*each, factor) for each in self._tokens(usage)]
+        counted += [(f"fee {name}", usage.tool_uses.get(name, 0), fee, _FLAT) for name, fee in self.fees]
+        counted.append(("request", requests if delivered else 0, self.request, _FLAT))
+        return [
+            Part(name, number, rate, number * rate * unit)
+            for name, number, rate, unit in counted
+            if number > 0
+        ]
+
+    def _tokens(self, usage: Usage) -> list[tuple[str, int, int]]:
+        """Tokens of each kind, and what a million of them costs."""
+        rates = self._rates_for(usage.input_tokens)
         left = max(0, usage.input_tokens)
         left -= (read := _within(usage.cache_read_tokens, left))
         left -= (write_5m := _within(usage.cache_write_5m_tokens, left))
@@ -210,16 +229,9 @@ class Price:
             ("output", output, rates.output),
         ]
         if rates.reasoning is not None:
-            counted.append(
-                ("reasoning", _within(usage.reasoning_tokens, output), rates.reasoning - rates.output)
-            )
-        parts = [Part(name, count, rate, count * rate * factor) for name, count, rate in counted if count]
-        for name, fee in self.fees:
-            if uses := max(0, usage.tool_uses.get(name, 0)):
-                parts.append(Part(f"fee {name}", uses, fee, uses * fee * _FLAT))
-        if delivered and self.request and requests:
-            parts.append(Part("request", requests, self.request, requests * self.request * _FLAT))
-        return parts
+            more = rates.reasoning - rates.output
+            counted.append(("reasoning", _within(usage.reasoning_tokens, output), more))
+        return counted
 
     def saved(self, usage: Usage) -> Decimal:
         """Dollars that the cache reads cost less than plain input would have, unrounded; negative where
