@@ -77,4 +77,4 @@ def change_in_points(now: float | None, before: float | None) -> str:
     if abs(by) < 0.05:
         return _("as before")
     size = number_format(Decimal(str(abs(by))), decimal_pos=1, use_l10n=True)
-    return _("%(sign)s%(size)s points") % {"sign": "+" if by > 0 else "−", "size": size}
+    return _("%(sign)s%(size)s pts") % {"sign": "+" if by > 0 else "−", "size": size}

@@ -62,22 +62,20 @@ COLUMNS = (
     Column("success", _("Success"), lambda row: row.totals.success, share),
     _count("input_tokens", _("Input"), "input_tokens"),
     _count("cache_read_tokens", _("Cache read"), "cached_tokens"),
-    _count("cache_write_tokens", _("Cache write"), "cache_creation_tokens"),
+    _count("cache_write_tokens", _("cache write"), "cache_creation_tokens"),
     _count("cache_write_1h_tokens", _("for an hour"), "cache_creation_1h_tokens"),
     _count("output_tokens", _("Output"), "output_tokens"),
     _count("reasoning_tokens", _("reasoning"), "reasoning_tokens"),
     Column("list_cost_usd", _("List cost"), lambda row: row.totals.list_cost, dollars),
     Column("own_cost_usd", _("Own cost"), lambda row: row.own_cost, dollars),
-    Column("saved_by_cache_usd", _("saved by cache"), lambda row: row.totals.saved_cost, dollars),
+    Column("saved_by_cache_usd", _("cache saved"), lambda row: row.totals.saved_cost, dollars),
     Column("list_usd_per_million_tokens", _("per million"), lambda row: row.totals.per_million, dollars),
     Column(
         "first_token_p50_ms", _("First token"), lambda row: _rounded(row.totals.first_token(0.5)), duration
     ),
-    Column(
-        "first_token_p95_ms", _("95 % within"), lambda row: _rounded(row.totals.first_token(0.95)), duration
-    ),
+    Column("first_token_p95_ms", _("95 %"), lambda row: _rounded(row.totals.first_token(0.95)), duration),
     Column("total_p50_ms", _("In all"), lambda row: _rounded(row.totals.total(0.5)), duration),
-    Column("total_p95_ms", _("95 % within"), lambda row: _rounded(row.totals.total(0.95)), duration),
+    Column("total_p95_ms", _("95 %"), lambda row: _rounded(row.totals.total(0.95)), duration),
     _count("unpriced_requests", _("unpriced"), "unpriced"),
 )
 TRIED = (
@@ -92,8 +90,7 @@ STACKS: tuple[tuple[str, ...], ...] = (
     ("success",),
     ("attempts", "attempts_success"),
     ("input_tokens",),
-    ("cache_read_tokens",),
-    ("cache_write_tokens", "cache_write_1h_tokens"),
+    ("cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
     ("output_tokens", "reasoning_tokens"),
     ("list_cost_usd", "list_usd_per_million_tokens"),
     ("own_cost_usd", "saved_by_cache_usd"),

@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 
 def busy(number: int) -> datetime:
     now = timezone.now()
-    Busy(random.Random(7), now).serve(number)
+    Busy(random.Random(7), now).serve(number, days=60)
     return now
 
 
@@ -81,7 +81,7 @@ def test_a_relay_in_use_shows_its_face(
     browser: Browser, live_server: Any, size: tuple[int, int], dark: bool, request: pytest.FixtureRequest
 ) -> None:
     root = world.superuser()
-    busy(3_000 if FOLDER else count(60, 300))
+    busy(2_500 if FOLDER else count(60, 300))
     with visit(browser, live_server.url, root, size=size, dark=dark) as seen:
         for name, url in faces().items():
             seen.open(url)
@@ -90,3 +90,18 @@ def test_a_relay_in_use_shows_its_face(
             if name == "dashboard":
                 assert drawn(seen) == [True, True, True]
         assert seen.complaints == []
+
+
+if FOLDER:
+
+    def test_pictures_for_the_readme(browser: Browser, live_server: Any) -> None:
+        root = world.superuser()
+        busy(6_000)
+        with visit(browser, live_server.url, root, size=(1280, 800)) as seen:
+            pages = faces()
+            for name in ("dashboard", "usage-model", "record"):
+                seen.open(pages[name])
+                if name == "record":
+                    seen.page.locator("#attempts").scroll_into_view_if_needed()
+                    seen.page.evaluate("document.querySelector('#attempts').scrollIntoView()")
+                seen.page.screenshot(path=f"{FOLDER}/readme-{name}.png")
