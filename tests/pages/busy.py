@@ -160,7 +160,7 @@ class Busy:
         for number in range(1, failures + 2):
             last = number == failures + 1
             key: Any = keys[(number - 1) % len(keys)]
-            took = total - began if last else min(total // 3, self.chance.randrange(40, 900))
+            took = total if last else self.chance.randrange(40, 900)
             reason = "" if last and record.outcome == "ok" else self.chance.choice([*FAILED])
             attempt: Any = Attempt(
                 id=attempt_id(UUID(str(record.request_id)), number), record=record, number=number,
@@ -174,7 +174,9 @@ class Busy:
             if last:
                 if record.outcome in {"client_gone", "partial"}:
                     attempt.verdict, attempt.reason, attempt.status_code = record.outcome, record.outcome, 200
-                attempt.first_token_ms = max(1, first - began) if bill.usage.output_tokens else None
+                record.total_ms = began + total
+                if bill.usage.output_tokens:
+                    attempt.first_token_ms, record.first_token_ms = first, began + first
                 attempt.list_cost = from_pico(bill.attempt_list_pico or 0)
                 attempt.own_cost = from_pico(bill.own_pico)
                 for column, value in _tokens(bill.attempt_usage).items():
