@@ -16,7 +16,7 @@ from relay.context import StreamContext
 from relay.engine import Engine
 from relay.errors import Interrupted, RelayError, UpstreamFailure
 from relay.failover import judge, reason_of
-from relay.scrub import scrub
+from relay.scrub import scrub, secrets_of
 from wire import FORMATS
 from wire.arrays import elements
 from wire.format import Passed
@@ -284,8 +284,8 @@ class Stream:
         winner = self._winner
         reason = failure.reason or reason_of(failure.error or InbandError(failure.status, "", failure.text))
         verdict = judge(reason)
-        secret, base = (winner.target.secret, winner.target.base_url) if winner else ("", "")
-        text = scrub(failure.text, secret, base_url=base)
+        secrets, base = (secrets_of(winner.target), winner.target.base_url) if winner else ((), "")
+        text = scrub(failure.text, *secrets, base_url=base)
         code = {"rate_limited": "rate_limited", "overloaded": "overloaded", "timeout": "timeout"}.get(
             verdict.code, "upstream_error"
         )

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
 
 from relay.context import StreamContext
+from relay.scrub import CREDENTIAL
 from usage.bodies import Recorded
 
 KEPT_FOR_MS = 7 * 24 * 3600 * 1000
-SECRET = re.compile(
-    r"authoriz|authentic|(^|[-_])auth($|[-_])|cookie|secret|passw|credential|token$|(?<!idempotency-)key$",
-    re.I,
-)
-"""Names of headers whose values are never kept: those that vendors and gateways carry credentials in."""
 HIDDEN = "[removed]"
 
 
@@ -54,6 +49,6 @@ def _cut(ctx: StreamContext, body: Any) -> bytes | None:
 def _safe(headers: dict[str, str], ours: str) -> dict[str, str]:
     """Headers without credentials, and without our own secret wherever it was repeated."""
     return {
-        name: HIDDEN if SECRET.search(name) else value.replace(ours, HIDDEN) if ours else value
+        name: HIDDEN if CREDENTIAL.search(name) else value.replace(ours, HIDDEN) if ours else value
         for name, value in headers.items()
     }

@@ -6,10 +6,18 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from providers.types import Target
+
 CAP = 2048
 GONE = "[removed]"
 SPARED = 5
 """First characters of a secret, such as a common prefix, that may end a text."""
+
+CREDENTIAL = re.compile(
+    r"authoriz|authentic|(^|[-_])auth($|[-_])|cookie|secret|passw|credential|token$|(?<!idempotency-)key$",
+    re.I,
+)
+"""Names of headers whose values are told to nobody: those that vendors and gateways carry credentials in."""
 
 _SECRETS = re.compile(
     r"\b(?:sk|pk|rk|ak|xai|gsk|key|AIza)[-_][A-Za-z0-9_\-*.…]{6,}|\bAIza[A-Za-z0-9_\-]{20,}|"
@@ -24,6 +32,11 @@ _PLACES = re.compile(
 _MONEY = re.compile(
     r"(balance|credits?|remaining|quota)\b([^.\n]{0,40}?)(-?[$€£¥]?\s?-?\d[\d,]*(?:\.\d+)?)", re.I
 )
+
+
+def secrets_of(target: Target) -> tuple[str, ...]:
+    """What a target was sent to let us in: its key, and extra headers that carry a credential."""
+    return target.secret, *(value for name, value in target.headers if CREDENTIAL.search(name))
 
 
 def scrub(text: str, *secrets: str, base_url: str = "") -> str:

@@ -8,12 +8,15 @@ import tomllib
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tests.programs import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 DEV = [Requirement(text) for text in PROJECT["optional-dependencies"]["dev"]]
+FIXED = {"aiohttp": "3.13.3", "h11": "0.16.0", "django": "5.2.14"}
+"""The first versions without the holes that security.md names (rows 23, 25, 26, 56)."""
 PIN = re.compile(r"^([\w.-]+)==([\w.!+]+)", re.MULTILINE)
 
 
@@ -44,3 +47,8 @@ def test_every_pin_has_hashes_and_no_index_is_named(name: str) -> None:
     for block in re.split(r"\n(?=[A-Za-z])", text.strip()):
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block[:60]
     assert not re.search(r"://|--(?:index-url|extra-index-url|find-links|trusted-host)", text)
+
+
+@pytest.mark.parametrize(("package", "fixed"), FIXED.items())
+def test_no_pinned_version_has_a_known_hole(package: str, fixed: str) -> None:
+    assert Version(pins("requirements.txt")[package]) >= Version(fixed)

@@ -25,6 +25,8 @@ from wire.types import (
 )
 from wire.usage import FAMILY, Counters, from_openai
 
+MODERATION_MODEL = "omni-moderation-latest"
+"""What OpenAI takes where a request for moderation names no model, as it may."""
 _ENDINGS = (".done", ".completed")
 _HINTS = (b'"usage"', b".done", b".completed", b"[DONE]", b"error")
 _METER = Meter("delta")
@@ -45,8 +47,9 @@ def peek(body: bytes, kind: str) -> Brief:
     fields = read_fields(body)
     # Speech streams events only where it is told so in its own way.
     stream = fields.text("stream_format") == "sse" if kind == SPEECH else fields.flag("stream")
+    unnamed = kind == MODERATE and not fields.given("model")
     return Brief(
-        model=read_model(fields),
+        model=MODERATION_MODEL if unnamed else read_model(fields),
         kind=kind,
         stream=stream,
         wants_usage=kind == COMPLETE and stream and wants_usage(fields),

@@ -67,7 +67,8 @@ def apply(body: bytes, edits: Iterable[Edit]) -> bytes:
 
 
 def model_edits(body: bytes, old: str, new: str) -> list[Edit]:
-    """What puts `new` in the place of the top-level model name `old`, of a body that was peeked at before."""
+    """What puts `new` in the place of the top-level model name `old`, of a body that was peeked at before; at
+    its beginning where it names none."""
     if old == new:
         return []
     value = msgspec.json.encode(new)
@@ -79,7 +80,12 @@ def model_edits(body: bytes, old: str, new: str) -> list[Edit]:
         and body.find(b"[", 0, match.start()) < 0
     ):
         return [Edit(match.start(1), match.end(1), value)]
-    return [Edit(span.start, span.end, value) for span in spans(body) if span.name == "model"]
+    found = list(spans(body))
+    edits = [Edit(span.start, span.end, value) for span in found if span.name == "model"]
+    if not edits:  # one that was understood
+        at = body.index(b"{") + 1
+        edits.append(Edit(at, at, b'"model":' + value + (b"," if found else b"")))
+    return edits
 
 
 def usage_edits(body: bytes) -> list[Edit]:

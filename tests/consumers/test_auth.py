@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import statistics
+import hmac
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -474,53 +475,95 @@ def revoke(api_key: ApiKey, way: str) -> None:
     ways[way]()
 
 
-def means(kinds: dict[str, Callable[[], object]], samples: int) -> dict[str, float]:
-    """Mean nanoseconds of each kind of call, taken in turn and in changing order. The slower half, when
-    others had the processor, is left out."""
-    taken: dict[str, list[int]] = {kind: [] for kind in kinds}
-    order = list(kinds)
-    for _ in range(samples):
-        random.shuffle(order)
-        for kind in order:
-            began = time.perf_counter_ns()
-            kinds[kind]()
-            taken[kind].append(time.perf_counter_ns() - began)
-    return {kind: statistics.fmean(sorted(each)[: len(each) // 2]) for kind, each in taken.items()}
+KINDS = ("valid", "disabled", "disabled consumer", "expired", "unknown")
 
 
-def rounds(calls: dict[str, Callable[[], object]], samples: int) -> Iterator[dict[str, float]]:
-    """Up to four rounds of `means`."""
-    for _ in range(4):
-        yield means(calls, samples)
+@pytest.fixture
+def kinds() -> dict[str, str]:
+    """A secret of each kind."""
+    consumer, away = (
+        Consumer.objects.create(name=name, is_active=name == "alice") for name in ("alice", "bob")
+    )
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    return {
+        "valid": ApiKey.issue(consumer=consumer, name="valid")[1],
+        "disabled": ApiKey.issue(consumer=consumer, name="off", is_active=False)[1],
+        "disabled consumer": ApiKey.issue(consumer=away, name="away")[1],
+        "expired": ApiKey.issue(consumer=consumer, name="old", expires_at=past)[1],
+        "unknown": new_secret(),
+    }
 
 
-def spread(found: dict[str, float]) -> float:
-    """By how much the slowest mean is above the fastest."""
-    return max(found.values()) / min(found.values()) - 1
+@dataclass
+class Work:
+    """What a look-up did: its queries, the rows it read, and what it compared."""
+
+    queries: list[str] = field(default_factory=list)
+    rows: int = 0
+    compared: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def amount(self) -> tuple[Any, ...]:
+        """The same for two look-ups that took the same steps."""
+        sql = [re.sub(r"'[0-9a-f]{64}'", "?", each) for each in self.queries]
+        return sql, self.rows, [(len(one), len(other)) for one, other in self.compared]
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, look_up: Callable[[], object]) -> Work:
+    work, read, compare = Work(), auth._caller, hmac.compare_digest
+
+    def reading(row: dict[str, Any]) -> Caller:
+        work.rows += 1
+        return read(row)
+
+    def comparing(one: str, other: str) -> bool:
+        work.compared.append((one, other))
+        return compare(one, other)
+
+    with monkeypatch.context() as patch, CaptureQueriesContext(connection) as queries:
+        patch.setattr(auth, "_caller", reading)
+        patch.setattr(hmac, "compare_digest", comparing)
+        look_up()
+    work.queries = [each["sql"] for each in queries]
+    return work
+
+
+@pytest.mark.database
+@pytest.mark.django_db
+def test_a_look_up_takes_the_same_steps_whatever_it_finds(
+    kinds: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One query by the unique index, one row read (a decoy's where there is none), one comparison in constant
+    time, of digests alone."""
+    works = {kind: watched(monkeypatch, partial(load, digest(secret))) for kind, secret in kinds.items()}
+    assert set(works) == set(KINDS)
+    for kind, work in works.items():
+        assert work.amount == works["valid"].amount, kind
+        assert len(work.queries) == work.rows == len(work.compared) == 1
+        assert kinds[kind] not in f"{work.queries}{work.compared}"
+        assert all(re.fullmatch("[0-9a-f]{64}|-{64}", each) for pair in work.compared for each in pair)
+    assert ApiKey._meta.get_field("digest").unique
 
 
 @pytest.mark.django_db
-def test_the_time_of_a_look_up_tells_nothing() -> None:
-    consumer = Consumer.objects.create(name="alice")
-    secrets = {
-        "valid": ApiKey.issue(consumer=consumer, name="valid")[1],
-        "disabled": ApiKey.issue(consumer=consumer, name="off", is_active=False)[1],
-        "expired": ApiKey.issue(consumer=consumer, name="old", expires_at=datetime(2020, 1, 1, tzinfo=UTC))[
-            1
-        ],
-        "unknown": new_secret(),
-    }
-    digests = {kind: digest(secret) for kind, secret in secrets.items()}
-    calls: dict[str, Callable[[], object]] = {kind: partial(load, each) for kind, each in digests.items()}
-    # A look-up that told something would tell it in every round; what else runs on the machine does not.
-    cold = next((each for each in rounds(calls, count(400, 10_000)) if spread(each) < 0.05), None)
-    assert cold is not None
+def test_a_look_up_in_memory_asks_nobody_and_compares_digests_alone(
+    kinds: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers, now = Callers(100), time.time()
+    rows = [each for each in (load(digest(secret)) for secret in kinds.values()) if each is not None]
+    for secret in kinds.values():
+        asyncio.run(callers.find(secret, now, Database(*rows)))
+    for kind, secret in kinds.items():
+        work = watched(monkeypatch, partial(callers.get, secret, now))
+        assert work.queries == []
+        assert len(work.compared) == (kind in ("valid", "expired"))  # the others are remembered as bad
+        assert secret not in str(work.compared)
 
-    callers = Callers(100)
-    rows = [each for each in map(load, digests.values()) if each is not None]
-    for secret in secrets.values():
-        asyncio.run(callers.find(secret, time.time(), Database(*rows)))
-    now = time.time()
-    warm = means({kind: partial(callers.get, each, now) for kind, each in secrets.items()}, 10_000)
-    # What is left is the cost of one dictionary look-up more or less, far below what a network shows.
-    assert max(warm.values()) - min(warm.values()) < 1_000, warm
+
+def test_secrets_that_are_nearly_right_have_digests_that_are_not() -> None:
+    """So that however long a comparison of digests took, it would tell nothing about the secret."""
+    shared = 0
+    for number in range(count(2_000, 20_000)):
+        one, other = digest(f"{GOOD}{number:06d}a"), digest(f"{GOOD}{number:06d}b")
+        shared += next(at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+    assert shared / count(2_000, 20_000) < 0.1  # by chance a fifteenth of a digit

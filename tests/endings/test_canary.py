@@ -1,29 +1,40 @@
-"""No secret and no prompt is left anywhere by whatever an upstream does: in no file, log line or table,
-and no secret in what a client is told (security.md, 1, 3, 7 to 10)."""
+"""No secret and no prompt is left anywhere by whatever an upstream does: in no file, log line, table, page or
+export, and no secret in what a client is told (security.md, 1, 3, 7 to 10)."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import logging
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 from asgiref.sync import sync_to_async
-from django.conf import settings
-from django.db import connection
 
-from aether.redaction import LineFormatter
-from consumers.models import ApiKey, ApiKeyState
-from providers.models import Deployment, EndpointState, KeyState, Model, Provider
+from consumers.models import ApiKey, ApiKeyState, Consumer
+from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Model, Provider
 from simulator.faults import FAULTS
-from tests.counts import count
+from tests.counts import PROOF, count
+from tests.endings.canaries import (
+    ANSWER,
+    BROUGHT,
+    HEADERS,
+    SAID,
+    VENDOR,
+    body,
+    exports,
+    files,
+    hits,
+    logged,
+    pages,
+    server_secrets,
+    tables,
+)
+from tests.programs import environment, manage
 from tests.relay.asks import ASKS, Ask
 from tests.relay.harness import House, house
 from usage.bodies import BodyStore
@@ -31,13 +42,11 @@ from usage.models import Attempt, Body, DeadLetter, Record
 from usage.recorder import Recorder
 from usage.states import state_table
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-KEYS = ("sk-canary-upstream-first-0123456789", "Canary~Upstream.Second/42")
-"""One that tells itself by its shape, and one that only its value gives away."""
-PROMPT = "xylophone canary of the prompt"
-ANSWER = "No model was asked"
-"""Stands in what the simulator answers."""
+KEYS = [secret for name, secret in VENDOR.items() if name.endswith("key")]
+FORMATS: tuple[list[str], ...] = ([], [], ["anthropic"], ["gemini"])
+"""Those that each of the KEYS is for; none: all."""
+BOTH_WAYS = {"openai_chat": "", "openai_responses": "", "anthropic": "bearer", "gemini": "bearer"}
+REFUSED = "sk-aether-canary-of-a-refused-api-key-0123456789"
 PACE = {"drip": ".delay-0", "huge": ".bytes-300000", "gzip-bomb": ".bytes-3000000"}
 """Faults made small enough to be played hundreds of times."""
 IMPATIENT = {
@@ -53,79 +62,58 @@ class Exchange:
 
     fault: str
     ask: Ask
-    seen: bytes = field(repr=False)
+    status: int
+    seen: str = field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.fault}, {self.ask}"
-
-
-class Logged(logging.Handler):
-    """Every line that is logged at whatever level, as it would be without and with the redaction."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.NOTSET)
-        self.plain: list[str] = []
-        self.redacted: list[str] = []
-        self._line = LineFormatter()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if not record.name.startswith(("httpx", "httpcore")):  # the test's own client
-            self.plain.append(f"{record.name} {self.format(record)}")
-            self.redacted.append(self._line.format(record))
-
-
-@contextmanager
-def logged() -> Iterator[Logged]:
-    """Catches all lines. To be entered when Django is set up: that takes the root's handlers away."""
-    handler, root = Logged(), logging.getLogger()
-    quiet = [each for each in (logging.getLogger(name) for name in ("uvicorn", "django")) if each.level]
-    before = [(each, each.level) for each in (root, *quiet)]
-    for each, _ in before:
-        each.setLevel(logging.DEBUG)
-    root.addHandler(handler)
-    try:
-        yield handler
-    finally:
-        root.removeHandler(handler)
-        for each, level in before:
-            each.setLevel(level)
 
 
 def name_of(fault: str) -> str:
     return f"canary-{fault}"
 
 
-def prepare(_: str) -> None:
+def prepare(bearer: bool) -> Callable[[str], None]:
     """A model for each fault, whose errors repeat the credential, a host and a balance."""
-    provider = Provider.objects.get()
-    for fault in FAULTS:
-        model = Model.objects.create(name=name_of(fault), price_input=1, price_output=2)
-        play = f"sim.leak.fault-{fault}{PACE.get(fault, '')}"
-        Deployment.objects.create(model=model, provider=provider, upstream_name=play)
-    ApiKey.objects.update(recording="headers")
+
+    def fill(_: str) -> None:
+        provider = Provider.objects.get()
+        for fault in FAULTS:
+            model = Model.objects.create(name=name_of(fault), price_input=1, price_output=2)
+            play = f"sim.leak.fault-{fault}{PACE.get(fault, '')}"
+            Deployment.objects.create(model=model, provider=provider, upstream_name=play)
+        for secret, formats in zip(KEYS, FORMATS, strict=True):
+            if formats:
+                key = Key(provider=provider, name=f"for {formats[0]}", priority=-1, formats=formats)
+                key.set_secret(secret)
+                key.save()
+        for endpoint in Endpoint.objects.all():
+            endpoint.headers = {"x-team-token": VENDOR["an endpoint's extra header"]}
+            endpoint.credential_style = BOTH_WAYS[endpoint.format] if bearer else ""
+            endpoint.save()
+        ApiKey.objects.update(recording="headers")
+
+    return fill
 
 
-async def play(each: House, fault: str, ask: Ask) -> Exchange:
+async def play(each: House, fault: str, ask: Ask, query_key: str = "") -> Exchange:
     """One request through a fault; a Gemini client puts its API key into the address, as some do."""
-    body = ask.body(name_of(fault))
-    if ask.format == "gemini":
-        body["contents"][0]["parts"][0]["text"] = PROMPT
-    elif ask.format == "openai_responses":
-        body["input"] = PROMPT
-    else:
-        body["messages"][0]["content"] = PROMPT
-    headers = {**ask.headers, "user-agent": "canary"}
-    params = {"key": each.secret} if ask.format == "gemini" else {}
-    url = httpx.URL(ask.path(name_of(fault))).copy_merge_params(params)
-    seen = b""
-    async with each.http.stream("POST", url, json=body, headers=headers) as answer:
-        seen += repr(answer.headers.raw).encode()
-        try:
-            async for chunk in answer.aiter_raw():
-                seen += chunk
-        except httpx.HTTPError:
-            pass  # cut off, as it may be
-    return Exchange(fault, ask, seen)
+    headers, seen = {**ask.headers, **HEADERS, "user-agent": "canary"}, b""
+    url = httpx.URL(ask.path(name_of(fault)))
+    request = each.http.build_request("POST", url, json=body(ask, name_of(fault)), headers=headers)
+    if ask.format == "gemini" and query_key:
+        del request.headers["x-api-key"]
+        request.url = request.url.copy_merge_params({"key": query_key})
+    answer = await each.http.send(request, stream=True)
+    seen += repr(answer.headers.raw).encode()
+    try:
+        async for chunk in answer.aiter_raw():
+            seen += chunk
+    except httpx.HTTPError:
+        pass  # cut off, as it may be
+    finally:
+        await answer.aclose()
+    return Exchange(fault, ask, answer.status_code, seen.decode("utf-8", "replace"))
 
 
 def chosen() -> list[tuple[str, Ask]]:
@@ -138,13 +126,13 @@ def chosen() -> list[tuple[str, Ask]]:
     return pairs
 
 
-async def played(each: House) -> list[Exchange]:
+async def played(each: House, query_key: str) -> list[Exchange]:
     """All of them, some at a time."""
     turn = asyncio.Semaphore(TOGETHER)
 
     async def one(fault: str, ask: Ask) -> Exchange:
         async with turn:
-            return await play(each, fault, ask)
+            return await play(each, fault, ask, query_key)
 
     return await asyncio.gather(*(one(*pair) for pair in chosen()))
 
@@ -167,24 +155,6 @@ def applied(data_dir: Path) -> None:
         pass
 
 
-def tables() -> dict[str, str]:
-    """Every table of the database as text, ciphertexts aside."""
-    found = {}
-    with connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
-            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
-            hidden = {number for number, column in enumerate(cursor.description) if column[0] == "sealed"}
-            found[table] = "\n".join(
-                repr([value for number, value in enumerate(row) if number not in hidden])
-                for row in cursor.fetchall()
-            )
-    return found
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
 def modes(root: Path) -> dict[str, str]:
     """What is readable by more than its owner."""
     paths = [root, *root.rglob("*")]
@@ -194,49 +164,61 @@ def modes(root: Path) -> dict[str, str]:
     }
 
 
-def hits(texts: dict[str, str], canaries: dict[str, str]) -> list[tuple[str, str, str]]:
-    """Where a canary sits: place, its name, and what stands around it."""
-    return [
-        (place, name, text[max(0, at - 60) : at + 100])
-        for place, text in texts.items()
-        for name, canary in canaries.items()
-        if (at := text.find(canary)) >= 0
-    ]
+def second_api_key() -> str:
+    """For the address of a Gemini client."""
+    alice = Consumer.objects.get(name="alice")
+    return ApiKey.issue(consumer=alice, name="in the address", recording="headers")[1]
 
 
-def secrets_of(each: House) -> dict[str, str]:
-    return {
-        "first upstream key": KEYS[0],
-        "second upstream key": KEYS[1],
-        "API key": each.secret,
-        "pepper": settings.AETHER_KEY_PEPPER.decode(),
-        "encryption key": base64.b64encode(next(iter(settings.AETHER_ENCRYPTION_KEYS.values()))).decode(),
-    }
+def is_form_of_headers(place: str, name: str, _around: str) -> bool:
+    """The one form in which an operator writes an endpoint's extra headers."""
+    return name == "an endpoint's extra header" and "/providers/endpoint/" in place
 
 
-def text_of(content: bytes) -> str:
-    return content.decode("utf-8", "replace")
-
-
-async def test_no_fault_leaves_a_secret_or_a_prompt_behind(door: str, data_dir: Path) -> None:
-    async with house(door, keys=KEYS, prepare=prepare, knobs=IMPATIENT) as each:
-        secrets = secrets_of(each)
-        private = {**secrets, "prompt": PROMPT, "answer": ANSWER}
-        with logged() as lines:
-            exchanges = await played(each)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("bearer", [False, True][: count(1, 2)])
+async def test_no_fault_leaves_a_secret_or_a_prompt_behind(
+    door: str, bearer: bool, data_dir: Path, record_property: Callable[[str, object], None]
+) -> None:
+    with ExitStack() as stack:
+        async with house(door, keys=KEYS[:2], prepare=prepare(bearer), knobs=IMPATIENT) as each:
+            lines = stack.enter_context(logged())
+            query_key = await sync_to_async(second_api_key)()
+            secrets = (
+                VENDOR | server_secrets() | {"API key": each.secret, "API key in the address": query_key}
+            )
+            secrets["refused API key"] = REFUSED
+            private = secrets | SAID | BROUGHT | {"answer": ANSWER}
+            assert len(private) >= 25
+            exchanges = await played(each, query_key)
+            for ask in ASKS:
+                refused = await ask.send(
+                    each, headers={"x-api-key": REFUSED, "authorization": f"Bearer {REFUSED}"}
+                )
+                assert refused.status_code == 401
+                assert REFUSED not in refused.text
             await each.idle(within=10)
-        address = {"address of the upstream": f"127.0.0.1:{each.vendor.port}", "a host it told": "10.0.0.7"}
-        for exchange in exchanges:
-            told = {str(exchange): text_of(exchange.seen)}
-            assert hits(told, {**secrets, **address, "prompt": PROMPT}) == []
-        assert {seen.secret for seen in each.vendor.requests} == set(KEYS)
-    left = files(data_dir)
-    assert any(name.startswith("journals/") for name in left)
-    assert any(name.startswith("bodies/") for name in left)
-    assert hits({name: text_of(content) for name, content in left.items()}, private) == []
-    assert modes(data_dir) == {}
-    await sync_to_async(applied)(data_dir)
-    assert hits(await sync_to_async(tables)(), private) == []
+            address = {
+                "address of the upstream": f"127.0.0.1:{each.vendor.port}",
+                "a host it told": "10.0.0.7",
+            }
+            told = {f"{number} {exchange}": exchange.seen for number, exchange in enumerate(exchanges)}
+            assert hits(told, secrets | address | BROUGHT) == []
+            errors = {str(exchange): exchange.seen for exchange in exchanges if exchange.status >= 400}
+            assert hits(errors, SAID) == []  # an answer of Responses repeats what it was asked
+            assert {seen.secret for seen in each.vendor.requests} == set(KEYS)
+        left = files(data_dir)
+        assert {"journals", "bodies"} <= {name.partition("/")[0] for name in left}
+        assert hits(left, private) == []
+        assert modes(data_dir) == {}
+        await sync_to_async(applied)(data_dir)
+        assert hits(await sync_to_async(tables)(), private) == []
+        shown: dict[str, str] = {}
+        if PROOF or door == "asgi":  # what is shown does not depend on the door
+            shown, private["session cookie"] = await sync_to_async(pages)()
+            assert len(shown) > 50
+            assert [hit for hit in hits(shown, private) if not is_form_of_headers(*hit)] == []
+        assert hits(await sync_to_async(exports)(), private) == []
     assert await Record.objects.acount() == len(exchanges)
     assert await Body.objects.acount() == len(exchanges)
     assert await DeadLetter.objects.acount() == 0
@@ -245,17 +227,49 @@ async def test_no_fault_leaves_a_secret_or_a_prompt_behind(door: str, data_dir: 
     assert any("canary-401" in line for line in lines.plain)
     assert hits({"log": "\n".join(lines.plain)}, private) == []
     assert hits({"log": "\n".join(lines.redacted)}, private) == []
+    record_property(
+        "measured",
+        f"{door}: {len(private)} canaries, {len(exchanges)} requests through {len(FAULTS)} faults, "
+        f"{len(lines.plain)} log lines, {len(shown)} pages: 0 hits",
+    )
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_the_canaries_are_found_where_they_are(door: str, data_dir: Path) -> None:
     """The net catches: a body that is asked for holds the prompt, in its file and in its row's neighbours."""
-    async with house(door, keys=KEYS, prepare=prepare) as each:
+    async with house(door, keys=KEYS[:2], prepare=prepare(bearer=False)) as each:
         await ApiKey.objects.aupdate(recording="full")
         exchange = await play(each, "pings", ASKS[0])
-        assert hits({"": text_of(exchange.seen)}, {"answer": ANSWER})
+        assert hits({"": exchange.seen}, {"answer": ANSWER})
+        (request,) = each.vendor.requests
+        sent = {"": request.body.decode()}
+        assert {name for _, name, _ in hits(sent, SAID)} == set(SAID)
         await each.idle()
-    texts = {name: text_of(content) for name, content in files(data_dir).items()}
-    assert {place.partition("/")[0] for place, _, _ in hits(texts, {"prompt": PROMPT})} == {"bodies"}
+    found = hits(files(data_dir), {"prompt": SAID["prompt"]})
+    assert {place.partition("/")[0] for place, _, _ in found} == {"bodies"}
     assert hits(await sync_to_async(tables)(), {"key": "sim.leak.fault-pings"})
-    (data_dir / "open").write_text(PROMPT)
+    (data_dir / "open").write_text(SAID["prompt"])
     assert list(modes(data_dir)) == [str(data_dir / "open")]
+
+
+STARTS = [(["serve", "--port", "0"], "on"), (["recorder"], "off"), (["migrate"], "on"), (["serve"], "off")]
+
+
+@pytest.mark.parametrize(("command", "debug"), STARTS[: count(1, 4)])
+def test_a_start_that_fails_tells_no_password_of_database_or_redis(
+    command: list[str], debug: str, tmp_path: Path
+) -> None:
+    canaries = {"database": "canary-of-the-database", "redis": "canary-of-redis", "secret key": "canary" * 10}
+    ended = manage(
+        *command,
+        env=environment(
+            tmp_path / "data",
+            DATABASE_URL=f"postgres://aether:{canaries['database']}@127.0.0.1:1/aether",
+            REDIS_URL=f"redis://:{canaries['redis']}@127.0.0.1:1/0",
+            SECRET_KEY=canaries["secret key"],
+            DEBUG=debug,
+        ),
+    )
+    assert ended.returncode != 0
+    assert ended.stderr
+    assert hits({"said": ended.stdout + ended.stderr} | files(tmp_path), canaries) == []

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from providers.models import Deployment, Model, Provider
 from relay.routes import MODELS, ROUTES, Route, allowed_methods, is_relay_path, match
 from tests.relay.asks import WHOLE, Ask, error
 from tests.relay.harness import House, house
@@ -275,3 +276,35 @@ def test_a_name_with_slashes_and_colons_is_one_model() -> None:
     found = match("POST", "/v1beta/models/vendor/model:free:generateContent")
     assert found is not None
     assert (found.name, found.route.action) == ("vendor/model:free", "generateContent")
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_moderation_may_leave_out_the_model(door: str) -> None:
+    def prepare(_url: str) -> None:
+        usual = Model.objects.create(name="omni-moderation-latest", price_input=1, price_output=1)
+        Deployment.objects.create(model=usual, provider=Provider.objects.get(), upstream_name="sim")
+
+    async with house(door, prepare=prepare) as each:
+        for body, sent in (
+            (b'{"input":"hello"}', b'{"model":"sim","input":"hello"}'),
+            (b'{"input":"hello","model":null}', b'{"input":"hello","model":"sim"}'),
+            (b'{ "input" : ["a", "b"] }', b'{"model":"sim", "input" : ["a", "b"] }'),
+        ):
+            answer = await each.http.post(
+                "/v1/moderations", content=body, headers={"content-type": "application/json"}
+            )
+            assert answer.status_code == 200, answer.text
+            assert each.vendor.requests[-1].body == sent
+            assert each.journal()[-1]["record"]["model_name"] == "omni-moderation-latest"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_moderation_of_nothing_is_refused_by_the_vendor(door: str) -> None:
+    def prepare(_url: str) -> None:
+        usual = Model.objects.create(name="omni-moderation-latest", price_input=1, price_output=1)
+        Deployment.objects.create(model=usual, provider=Provider.objects.get(), upstream_name="sim")
+
+    async with house(door, prepare=prepare) as each:
+        answer = await each.http.post("/v1/moderations", json={})
+        assert answer.status_code == 400
+        assert each.vendor.requests[-1].body == b'{"model":"sim"}'

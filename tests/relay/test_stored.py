@@ -13,9 +13,11 @@ from consumers.models import ApiKey, Consumer
 from providers.models import Key
 from relay import stored
 from relay.engine import StoredRef
+from tests.endings.kit import clean_house, gone
 from tests.relay.asks import Ask, error, events
 from tests.relay.harness import House, house
 from tests.relay.test_doors import sent
+from tests.rude import rude
 from usage.models import StoredResponse
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -244,3 +246,22 @@ async def test_one_that_is_gone_upstream_reads_like_one_that_never_was(door: str
             assert answer.status_code == 404
             told.append(error(WHOLE, answer.text)["message"].replace(wanted, "*"))
         assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(("method", "tail"), PATHS)
+async def test_a_client_that_leaves_takes_its_call_with_it(door: str, method: str, tail: str) -> None:
+    """As of a cancel that a client sends on its way out: the vendor's side ends too, one record is left."""
+    async with clean_house(door) as each:
+        name = await made(each)
+        each.vendor.script("fault-stall-head")
+        async with rude(each.url) as client:
+            headers = {"x-api-key": each.secret, **({"content-length": "0"} if method == "POST" else {})}
+            await client.ask(f"/v1/responses/{name}{tail}", None, headers, method=method)
+            seen = await each.vendor.wait_for(2)
+            client.leave()
+            await gone(seen, 0.5)
+        await each.idle()
+        record = (await each.settled(2))[-1]["record"]
+        assert (record["outcome"], record["kind"]) == ("client_gone", "stored")
+        each.vendor.script()
+        assert (await each.http.get(f"/v1/responses/{name}")).status_code == 200
