@@ -186,7 +186,7 @@ _BY_KEY = {row.form.partition("-")[0].partition("[")[0]: row for row in GRAMMAR}
 
 LAZY = ("huge", "gzip-bomb")
 """Faults whose bytes are made while they are sent, so that `bytes-N` may be large."""
-MOST_TEXT = 64 * 2**20
+MOST_TEXT = 128 * 2**20
 
 
 def _bounded(options: Options) -> Options:
