@@ -219,7 +219,7 @@ class Fuzzer:
             return self._body_bytes(draft, value)
         at: Any = value
         steps: list[str] = []
-        new = self._chance.choice(VALUES)
+        new = copy.deepcopy(self._chance.choice(VALUES))  # a second change must not reach the table
         while True:
             name = self._chance.choice(list(at) if isinstance(at, dict) else range(len(at)))
             steps.append(str(name))
@@ -235,7 +235,7 @@ class Fuzzer:
         """A field more, known in some format."""
         if not isinstance(value, dict):
             return self._body_bytes(draft, value)
-        name, new = self._chance.choice(FIELDS), self._chance.choice(VALUES)
+        name, new = self._chance.choice(FIELDS), copy.deepcopy(self._chance.choice(VALUES))
         value[name] = new
         draft.body = written(value).encode("utf-8", "surrogatepass")
         return f"{name} = {written(new)[:40]}"
