@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import random
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -141,20 +142,20 @@ def check_dashboard(client: Client, span: Span, zone: str, mine: list[Any], want
         rows = [told(row) for row in series if row["scope"] in scope]
         assert {name: sum(row[name] for row in rows) for name in SERIES} == wanted
     everything = [row for row in series if row["scope"] == "all"]
-    for row, shown in zip(everything, over_time[::3], strict=True):
-        first, last = (datetime.fromisoformat(row[edge]) for edge in ("from", "to"))
-        assert told(row) == added(each for each in mine if first <= each.started_at < last)
+    edges = [datetime.fromisoformat(row["from"]) for row in everything]
+    assert [row["to"] for row in everything[:-1]] == [row["from"] for row in everything[1:]]
+    pieces: dict[int, list[Any]] = defaultdict(list)
+    days: dict[str, list[Any]] = defaultdict(list)
+    for each in mine:
+        pieces[bisect_right(edges, each.started_at) - 1].append(each)
+        days[each.started_at.astimezone(ZoneInfo(zone)).date().isoformat()].append(each)
+    for place, (row, shown) in enumerate(zip(everything, over_time[::3], strict=True)):
+        assert told(row) == added(pieces[place])
         assert Decimal(row["list_cost_usd"]) == shown
     if span.last - span.first > timedelta(days=3):
-        days = {each.started_at.astimezone(ZoneInfo(zone)).date().isoformat() for each in mine}
-        assert days <= {row["from"][:10] for row in everything}
+        assert days.keys() <= {row["from"][:10] for row in everything}
         for row in everything:
-            day = [
-                each
-                for each in mine
-                if f"{each.started_at.astimezone(ZoneInfo(zone)):%Y-%m-%d}" == row["from"][:10]
-            ]
-            assert told(row) == added(day)
+            assert told(row) == added(days[row["from"][:10]])
 
 
 def check_tables(
