@@ -122,7 +122,7 @@ def part(html: str, begin: str, end: str) -> str:
 
 def check_dashboard(client: Client, span: Span, zone: str, mine: list[Any], wanted: dict[str, Any]) -> None:
     page = client.get(reverse("admin:index"), span.asked).content.decode()
-    cards = part(page, '<div class="figures">', '<section class="panel"')
+    cards = part(page, '<div class="figures cards">', '<section class="panel"')
     assert exact(part(cards, "<h2>Requests</h2>", "</strong>")) == [wanted["requests"]]
     assert exact(part(cards, "<h2>Spend, list prices</h2>", "</dl>")) == [
         wanted["list_cost"], wanted["own_cost"], wanted["saved_cost"]
