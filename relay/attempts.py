@@ -8,13 +8,14 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import orjson
 
 from providers.types import Target
 from relay import headers as header_rules
+from relay.alarm import Alarm
 from relay.call import Call
 from relay.context import AttemptLog, StreamContext
 from relay.engine import Engine
@@ -105,6 +106,8 @@ class Job:
     plan: Plan
     deadline: float
     """Monotonic seconds."""
+    alarm: Alarm = field(init=False, repr=False)
+    """Of the task that makes the attempts."""
 
     def deadline_at(self, target: Target) -> float:
         """When an answer of this target must be over: the endpoint's own total time, if it has one, goes
@@ -115,6 +118,14 @@ class Job:
 async def run(job: Job, take: Take[W]) -> W:
     """Tries one target after the other; `take` is `first_frames` or `whole`. Raises RelayError when none
     answers."""
+    job.alarm = Alarm()
+    try:
+        return await _first_to_answer(job, take)
+    finally:
+        job.alarm.close()
+
+
+async def _first_to_answer(job: Job, take: Take[W]) -> W:
     failures: list[Failed] = []
     unsupported: RelayError | None = None
     for target in _targets(job, failures):
@@ -205,7 +216,7 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
         first_byte_timeout=min(target.first_byte_timeout or default, remaining),
         on_sent=log.sent,
     )
-    opened = await engine.upstream.open(target, outgoing)
+    opened = await engine.upstream.open(target, outgoing, job.alarm)
     log.phase, log.status_code, log.upstream_request_id = "headers", opened.status, opened.request_id
     log.first_byte_ms = ctx.first_byte_ms = _since(log.began)
     if ctx.provider_request_headers:
@@ -213,11 +224,13 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
     try:
         if opened.status >= 300:
             await _refuse_status(wire.name, opened)
-        patience = target.first_event_timeout or knobs.first_event_timeout
-        remaining = max(0.1, deadline - time.monotonic())
-        waits_for_event = brief.stream and patience < remaining
-        async with asyncio.timeout(patience if waits_for_event else remaining):
-            return await take(job, target, log, opened, slot)
+        now = time.monotonic()
+        patience = now + (target.first_event_timeout or knobs.first_event_timeout)
+        deadline = max(deadline, now + 0.1)
+        waits_for_event = brief.stream and patience < deadline
+        return await job.alarm.wait(
+            take(job, target, log, opened, slot), patience if waits_for_event else deadline
+        )
     except TimeoutError as error:
         opened.close()
         reason = "first_event_timeout" if waits_for_event else "total_timeout"

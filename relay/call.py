@@ -31,6 +31,13 @@ class Call:
     """The body, piece by piece. Raises errors.Unreadable if the client leaves before its end."""
     cut: Callable[[], None] | None = field(default=None, repr=False)
     """Closes the client's connection at once; None where the server has no such thing."""
+    _first: dict[bytes, bytes] | None = field(default=None, init=False, repr=False)
+
+    def header(self, name: bytes) -> str:
+        """The first value of a header by its lower-case name, or an empty string."""
+        if self._first is None:
+            self._first = dict(reversed(self.headers))
+        return self._first.get(name, b"").decode("latin-1")
 
 
 def client_address(peer: str, headers: Headers, proxies: int) -> str:

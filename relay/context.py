@@ -160,7 +160,7 @@ class StreamContext:
     error_code: str = ""
     outcome: str = ""
     interruption: str = ""
-    """Why we end it ourselves, where we do: `shutdown`, `revoked`, `stalled`."""
+    """Why we end it ourselves, where we do: `shutdown`, `revoked`, `stalled`, `late` (its body is)."""
     settled: bool = False
     amendments: int = 0
     body_lost: bool = False
@@ -171,6 +171,8 @@ class StreamContext:
     began: float = 0.0
     """Monotonic seconds, as all below."""
     dispatched: float | None = None
+    reading_since: float | None = None
+    """Set while the client's body is read."""
     reading: float = 0.0
     """Seconds spent waiting for the client's body."""
     first_byte_ms: int | None = None

@@ -279,13 +279,15 @@ class Engine:
                 self.interrupt("revoked", [ctx])
 
     async def _patrol(self) -> None:
-        """Writes checkpoints, and ends requests whose client stopped taking what we send."""
+        """Writes checkpoints, and ends requests whose client stopped sending, or taking what we send."""
         now = time.monotonic()
         for ctx in list(self.sending):
             if ctx.blocked_since is not None and now - ctx.blocked_since > self.knobs.client_stall_timeout:
                 ctx.interruption = ctx.interruption or "stalled"
                 _cut_off(ctx)
         for ctx in list(self.open):
+            if ctx.reading_since is not None and now - ctx.reading_since > self.knobs.client_body_timeout:
+                self.interrupt("late", [ctx])
             if ctx.chunk_count != ctx.checkpoint_mark and now - ctx.checkpointed >= CHECKPOINT:
                 ctx.checkpointed, ctx.checkpoint_mark = now, ctx.chunk_count
                 self.ledger.checkpoint(ctx)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 from providers.types import Target
 
@@ -11,9 +11,9 @@ class InFlight:
     """Concurrency slots: how many requests each key, endpoint and provider serves at this moment."""
 
     def __init__(self) -> None:
-        self.keys: Counter[int] = Counter()
-        self.endpoints: Counter[int] = Counter()
-        self.providers: Counter[int] = Counter()
+        self.keys: dict[int, int] = defaultdict(int)
+        self.endpoints: dict[int, int] = defaultdict(int)
+        self.providers: dict[int, int] = defaultdict(int)
 
     def take(self, target: Target) -> Slot:
         """Counts one request in; the slot given must be released in every ending."""
@@ -24,7 +24,7 @@ class InFlight:
 
     @property
     def total(self) -> int:
-        return self.providers.total()
+        return sum(self.providers.values())
 
 
 class Slot:

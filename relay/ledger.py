@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from typing import Any
 
+import msgspec
+
 from relay.context import AttemptLog, StreamContext
 from relay.knobs import Knobs
 from usage.bodies import BodyQueue
@@ -134,15 +136,16 @@ class Ledger:
         if ctx.attempts:
             _close(ctx, ctx.attempts[-1], now)
         charges = [self._charge(ctx, log) for log in ctx.attempts]
+        tries = [_attempt_billed(each) for each in charges]
         record = {**_asked(ctx), **self._told(ctx, now), "list_cost": 0}
+        record["own_cost"] = sum(each["own_cost"] for each in tries)
         price = None
-        record["own_cost"] = sum(each.own_pico for each in charges)
         if ctx.attempts:
             last, bill = ctx.attempts[-1], charges[-1]
             record.update(last.target.columns)
             record.update(_billed(bill))
             if last.target.price is not None and (
-                bill.list_pico or bill.usage.input_tokens or bill.usage.output_tokens
+                bill.list_cost or bill.usage.input_tokens or bill.usage.output_tokens
             ):
                 price = last.target.price.snapshot(bill.usage)
             ctx.update_usage(
@@ -166,8 +169,8 @@ class Ledger:
                 "user_agent": ctx.user_agent,
                 "price": price,
                 "attempts": [
-                    {**_target_columns(log), **_learned(log), **_attempt_billed(each)}
-                    for log, each in zip(ctx.attempts, charges, strict=True)
+                    {**_target_columns(log), **_learned(log), **billed}
+                    for log, billed in zip(ctx.attempts, tries, strict=True)
                 ],
                 "stored": _stored(ctx),
             },
@@ -322,8 +325,7 @@ def _attempt_billed(bill: Charge) -> dict[str, Any]:
 
 
 def _plain_usage(usage: Usage) -> dict[str, Any]:
-    plain = {name: getattr(usage, name) for name in Usage.__slots__}
-    return {name: value for name, value in plain.items() if value}
+    return {name: value for name, value in msgspec.structs.asdict(usage).items() if value}
 
 
 def _stored(ctx: StreamContext) -> dict[str, Any] | None:

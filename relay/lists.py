@@ -20,9 +20,9 @@ from wire.types import Fault
 
 def shape(call: Call) -> str:
     """The format whose list a client expects, told by its path and headers."""
-    if call.path.startswith("/v1beta") or header_rules.first(call.headers, b"x-goog-api-key"):
+    if call.path.startswith("/v1beta") or call.header(b"x-goog-api-key"):
         return "gemini"
-    if header_rules.first(call.headers, b"anthropic-version"):
+    if call.header(b"anthropic-version"):
         return "anthropic"
     return "openai_chat"
 

@@ -39,8 +39,8 @@ async def relay(engine: Engine, call: Call) -> Answer:
     ctx = StreamContext(model="", api_format=_client_format(call, found))
     engine.begin(ctx)
     ctx.address, ctx.cut = call.address, call.cut
-    ctx.client_request_id = _printable(header_rules.first(call.headers, b"x-request-id"), 120)
-    ctx.user_agent = _printable(header_rules.first(call.headers, b"user-agent"), 300)
+    ctx.client_request_id = _printable(call.header(b"x-request-id"), 120)
+    ctx.user_agent = _printable(call.header(b"user-agent"), 300)
     try:
         return await _served(engine, call, ctx, found)
     except RelayError as error:
@@ -49,10 +49,13 @@ async def relay(engine: Engine, call: Call) -> Answer:
         engine.forget(ctx)
         raise
     except asyncio.CancelledError:
-        if ctx.interruption in ("shutdown", "revoked") and not ctx.settled:
+        if ctx.interruption in ("shutdown", "revoked", "late") and not ctx.settled:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
+            if ctx.interruption == "late":
+                engine.forget(ctx)
+                raise Unreadable(timed_out=True) from None
             return refuse(engine, ctx, Interrupted(ctx.interruption))
         engine.settle(ctx, "client_gone", code="client_gone")
         raise
@@ -160,7 +163,7 @@ def _client_format(call: Call, found: Match | None) -> str:
 
 async def _read(engine: Engine, call: Call, ctx: StreamContext, found: Match) -> tuple[Payload, Brief]:
     """Body and brief of a request. Raises BadRequest, Refused and Unreadable."""
-    route, content_type = found.route, header_rules.first(call.headers, b"content-type")
+    route, content_type = found.route, call.header(b"content-type")
     if route.kind == TRANSCRIBE and content_type.lower().startswith("multipart/form-data"):
         upload = ctx.payload = Upload(engine.knobs.data_dir / "uploads", content_type)
         await _drain(engine, call, ctx, engine.knobs.max_upload_bytes, upload.feed)
@@ -193,18 +196,15 @@ async def _drain(
     """Hands the body to `take` piece by piece, counted while it comes in."""
     if call.length > limit:
         raise too_large(limit)
-    began = time.monotonic()
+    ctx.reading_since = began = time.monotonic()
     try:
-        async with asyncio.timeout(engine.knobs.client_body_timeout):
-            async for chunk in call.chunks:
-                ctx.request_bytes += len(chunk)
-                if ctx.request_bytes > limit:
-                    raise too_large(limit)
-                take(chunk)
-    except TimeoutError as error:
-        raise Unreadable(timed_out=True) from error
+        async for chunk in call.chunks:
+            ctx.request_bytes += len(chunk)
+            if ctx.request_bytes > limit:
+                raise too_large(limit)
+            take(chunk)
     finally:
-        ctx.reading = time.monotonic() - began
+        ctx.reading_since, ctx.reading = None, time.monotonic() - began
 
 
 def _texts(call: Call) -> dict[str, str]:

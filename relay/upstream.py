@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import aiohttp
@@ -19,6 +19,7 @@ from yarl import URL
 
 from providers import dialer
 from providers.types import Target
+from relay.alarm import Alarm
 from relay.errors import UpstreamFailure
 from relay.payload import CHUNK, Sendable
 
@@ -200,6 +201,12 @@ class Opened:
             self._response.close()
 
 
+@lru_cache(maxsize=256)
+def _timeouts(connect: float, first_byte: float) -> aiohttp.ClientTimeout:
+    # `sock_read` counts from when the request is sent.
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=first_byte)
+
+
 @cache
 def _tls() -> ssl.SSLContext:
     # Reading the system's certificates takes 50 ms: once for a process.
@@ -242,8 +249,9 @@ class Upstream:
             idle += sum(len(each) for each in connector._conns.values())
         return busy, idle
 
-    async def open(self, target: Target, request: Outgoing) -> Opened:
-        """Sends a request and waits for the headers of its answer. Raises UpstreamFailure."""
+    async def open(self, target: Target, request: Outgoing, alarm: Alarm) -> Opened:
+        """Sends a request and waits for the headers of its answer, by the alarm of the running task. Raises
+        UpstreamFailure."""
         data: Any = None
         headers = request.headers
         if request.body is not None:
@@ -254,20 +262,17 @@ class Upstream:
             elif data:
                 data = (_LargeBody if len(data) > LARGE_BODY else _Body)(data, request.on_sent)
         try:
-            async with asyncio.timeout(request.connect_timeout + request.first_byte_timeout):
-                response = await self._sessions[target.allow_private].request(
-                    request.method,
-                    self._url(request.url),
-                    data=data,
-                    headers=headers,
-                    allow_redirects=False,
-                    proxy=target.proxy or None,
-                    timeout=aiohttp.ClientTimeout(
-                        total=None,
-                        sock_connect=request.connect_timeout,
-                        sock_read=request.first_byte_timeout,  # from when the request is sent
-                    ),
-                )
+            asked = self._sessions[target.allow_private].request(
+                request.method,
+                self._url(request.url),
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                proxy=target.proxy or None,
+                timeout=_timeouts(request.connect_timeout, request.first_byte_timeout),
+            )
+            due = time.monotonic() + request.connect_timeout + request.first_byte_timeout
+            response = await alarm.wait(asked, due)
         except TimeoutError as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 raise UpstreamFailure("connect_timeout", phase="connect", text=_words(error)) from error

@@ -7,8 +7,9 @@ the consumer's: what the request is billed, from the one attempt that reached th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from decimal import Decimal
+
+import msgspec
 
 from usage.pico import EXACT, clamped_pico
 from usage.pricing import Price
@@ -22,8 +23,7 @@ LEFT_UNFINISHED = ("client_gone", "interrupted")
 UNBILLED_KINDS = (COUNT_TOKENS, STORED)
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True):
     """What one attempt costs, in unrounded dollars, and the token counts that this was computed from.
 
     `usage` and `list_cost` are the record's, `attempt_usage`, `attempt_list_cost` and `own_cost` the
@@ -120,7 +120,7 @@ def charge(
     reported = usage.input_reported or usage.output_reported
     if not committed:
         return Charge(
-            usage=replace(NOTHING, suspect=usage.suspect),
+            usage=msgspec.structs.replace(NOTHING, suspect=usage.suspect),
             list_cost=FREE,
             saved_cost=FREE,
             usage_source=NONE,
@@ -178,7 +178,7 @@ def _counted(
         input_tokens, estimated = max(input_tokens, counted_input, cache), True
     if (output_tokens, input_tokens) == (usage.output_tokens, usage.input_tokens):
         return usage, estimated
-    return replace(usage, output_tokens=output_tokens, input_tokens=input_tokens), estimated
+    return msgspec.structs.replace(usage, output_tokens=output_tokens, input_tokens=input_tokens), estimated
 
 
 def _cost(price: Price | None, usage: Usage, *, delivered: bool, requests: int) -> Decimal | None:

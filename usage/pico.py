@@ -21,7 +21,7 @@ def to_pico(amount: Decimal) -> int:
         raise OverflowError("the amount does not fit a money column")
     if amount.adjusted() > 2 * SCALE:
         raise OverflowError("the amount does not fit a money column")
-    pico = int(amount.quantize(PICO, context=EXACT).scaleb(SCALE, context=EXACT))
+    pico = int(amount.scaleb(SCALE, context=EXACT).to_integral_value(context=EXACT))
     if not -GREATEST <= pico <= GREATEST:
         raise OverflowError("the amount does not fit a money column")
     return pico

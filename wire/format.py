@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from wire.sse import MAX_EVENT
 from wire.types import Brief, Fault, InbandError, Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(msgspec.Struct, frozen=True):
     """What one `feed` lets through. `out`: whole frames, byte for byte, to forward now. `end`: the frame that
     ends the answer and whatever follows it in the same read; it may go out only once the request is
     settled."""
@@ -52,8 +52,7 @@ class StreamWatch(Protocol):
         """The tokens derived from all reports so far."""
 
 
-@dataclass(frozen=True, slots=True)
-class WholeReading:
+class WholeReading(msgspec.Struct, frozen=True):
     """What a whole (unstreamed) answer says."""
 
     usage: Usage

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 GENERATE = "generate"
 COUNT_TOKENS = "count_tokens"
 EMBED = "embed"
@@ -20,8 +22,7 @@ MAX_COUNT = 10**8
 """Greatest believable usage number; anything beyond counts as absent (stream-context.md)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Tokens of one attempt. Counts are inclusive parents: input contains cache reads and writes, output
     contains reasoning (wire.md, "Usage, normalised on the way in").
 
@@ -36,7 +37,7 @@ class Usage:
     cache_write_5m_tokens: int = 0
     cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
-    tool_uses: Mapping[str, int] = field(default_factory=dict)
+    tool_uses: Mapping[str, int] = msgspec.field(default_factory=dict)
     service_tier: str = ""
     input_reported: bool = False
     output_reported: bool = False
@@ -50,8 +51,7 @@ class Usage:
         return self.cache_write_5m_tokens + self.cache_write_1h_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Brief:
+class Brief(msgspec.Struct, frozen=True):
     """What the relay must know of a request before it is sent, read without parsing the whole.
 
     `model` is the name the caller asked for. `needs` are capability tags (`vision`, `tools`, `thinking`,

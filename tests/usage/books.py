@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 from tests.usage.journals import PICO, START, finished
@@ -60,7 +59,7 @@ def random_final(number: int, chance: random.Random, *, hours: int = 6) -> dict[
     outcome = chance.choice(["ok", "ok", "ok", "partial", "client_gone", "upstream_error"])
     committed = outcome != "upstream_error"
     multiplier = chance.choice([PICO, PICO // 2, PICO // 3])
-    usage = replace(Usage(), tool_uses={}) if kind == IMAGE or not committed else random_usage(chance)
+    usage = Usage() if kind == IMAGE or not committed else random_usage(chance)
     bill = charge(
         price,
         usage,

@@ -7,9 +7,9 @@ cache write for five minutes, 6 for an hour; 0.01 for a search of the web. A req
 
 from __future__ import annotations
 
-import dataclasses
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from tests.wire.cuts import follow
@@ -135,5 +135,5 @@ def test_a_streamed_answer_costs_what_a_hand_computes(payload: Payload) -> None:
 
 @pytest.mark.parametrize("payload", [each for each in PAYLOADS if each.whole], ids=lambda each: each.name)
 def test_a_whole_answer_costs_what_a_hand_computes(payload: Payload) -> None:
-    brief = dataclasses.replace(payload.brief, stream=False)
+    brief = msgspec.structs.replace(payload.brief, stream=False)
     assert cost(payload, FORMATS[payload.format].read_whole(payload.whole, brief).usage) == by_hand(payload)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
@@ -167,8 +167,10 @@ def test_a_snapshot_alone_gives_the_cost_again(price: Price, tier: str) -> None:
     usage = Usage(300_000, 777, 1_234, 567, 89, 55, {"web_search": 2}, tier)
     assert by_hand(price.snapshot(usage), usage, True) == price.cost(usage, delivered=True)
     again = Price.from_snapshot(price.snapshot(usage))
-    assert again.cost(replace(usage, service_tier=""), delivered=True) == price.cost(usage, delivered=True)
-    assert again.saved(replace(usage, service_tier="")) == price.saved(usage)
+    assert again.cost(msgspec.structs.replace(usage, service_tier=""), delivered=True) == price.cost(
+        usage, delivered=True
+    )
+    assert again.saved(msgspec.structs.replace(usage, service_tier="")) == price.saved(usage)
 
 
 def test_snapshots_share_a_hash_exactly_where_the_prices_are_the_same() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from tests.counts import count
@@ -46,5 +45,5 @@ def test_a_whole_answer_comes_to_the_expected_usage(payload: Payload) -> None:
 def test_a_streamed_answer_costs_what_a_whole_one_costs(payload: Payload) -> None:
     wire = FORMATS[payload.format]
     streamed = follow(payload.format, payload.brief)(payload.stream).usage
-    whole = wire.read_whole(payload.whole, dataclasses.replace(payload.brief, stream=False)).usage
+    whole = wire.read_whole(payload.whole, msgspec.structs.replace(payload.brief, stream=False)).usage
     assert streamed == whole
