@@ -25,7 +25,7 @@ from relay.health import Slot
 from relay.payload import Payload, Sendable
 from relay.routes import Route
 from relay.scheduler import Plan
-from relay.scrub import CAP, scrub
+from relay.scrub import CAP, scrub, secrets_of
 from relay.upstream import Opened, Outgoing
 from usage import ids
 from wire import FORMATS
@@ -366,7 +366,7 @@ def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure)
     verdict = judge(reason)
     log.verdict, log.reason, log.phase = verdict.name, reason, failure.phase
     log.status_code = failure.status or log.status_code
-    log.error_text = scrub(failure.text, target.secret, base_url=target.base_url)
+    log.error_text = scrub(failure.text, *secrets_of(target), base_url=target.base_url)
     log.total_ms = _since(log.began)
     log.maybe_billed = verdict.once and failure.phase != "connect"
     status = verdict.status or failure.status or 502
@@ -379,10 +379,13 @@ def _in_their_words(job: Job, target: Target, failure: UpstreamFailure, kind: ty
     """What is wrong with a request, as upstream told it, without its secrets."""
     status = failure.status if failure.status in (400, 413, 415, 422) else 400
     code = {413: "too_large", 422: "unprocessable"}.get(status, "invalid_request")
-    text = scrub(failure.text, target.secret, base_url=target.base_url) or "The upstream refused the request."
+    text = (
+        scrub(failure.text, *secrets_of(target), base_url=target.base_url)
+        or "The upstream refused the request."
+    )
     told = kind(Fault(code, text, status=status))
     if failure.body and len(failure.body) <= CAP and target.format == job.ctx.api_format:
-        vendor = scrub(failure.body.decode("utf-8", "replace"), target.secret, base_url=target.base_url)
+        vendor = scrub(failure.body.decode("utf-8", "replace"), *secrets_of(target), base_url=target.base_url)
         told.body = vendor.encode() if _is_error_object(vendor) else b""
     return told
 

@@ -4,6 +4,7 @@ export, and no secret in what a client is told (security.md, 1, 3, 7 to 10)."""
 from __future__ import annotations
 
 import asyncio
+import json
 import stat
 import time
 from collections.abc import Callable
@@ -250,6 +251,27 @@ async def test_the_canaries_are_found_where_they_are(door: str, data_dir: Path) 
     assert hits(await sync_to_async(tables)(), {"key": "sim.leak.fault-pings"})
     (data_dir / "open").write_text(SAID["prompt"])
     assert list(modes(data_dir)) == [str(data_dir / "open")]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_vendor_that_repeats_an_extra_header_tells_it_to_nobody(door: str, data_dir: Path) -> None:
+    """Some gateways want a second credential, and repeat it as they refuse it."""
+    extra = VENDOR["an endpoint's extra header"]
+    async with house(door, keys=KEYS[:2], prepare=prepare(bearer=False)) as each:
+        for ask in ASKS:
+            said = {
+                "error": {"message": f"the token {extra} may not do this", "type": "invalid_request_error"}
+            }
+            for status in (400, 403, 500):
+                head = f"HTTP/1.1 {status} No\r\ncontent-type: application/json\r\n"
+                text = json.dumps(said).encode()
+                raw = f"{head}content-length: {len(text)}\r\n\r\n".encode() + text
+                each.vendor.script(raw=[raw])
+                answer = await ask.send(each, name_of("401"))
+                assert answer.status_code >= 400
+                assert extra not in answer.text
+        await each.idle()
+    assert hits(files(data_dir), {"extra": extra}) == []
 
 
 STARTS = [(["serve", "--port", "0"], "on"), (["recorder"], "off"), (["migrate"], "on"), (["serve"], "off")]
