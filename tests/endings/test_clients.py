@@ -38,7 +38,7 @@ AT_ONCE = 0.25
 """Seconds in which upstream must see that the client left; of many times, most."""
 PATIENCE = 5.0
 BIG = "chunks-2000.size-10000.last-60000.in-100.out-50"
-"""More than all buffers on the way hold; and its end is late, lest they take it all once the client is gone."""
+"""More than all buffers on the way hold; its end is late, lest they take it all once the client is gone."""
 
 
 def ending(final: dict[str, Any]) -> tuple[str, int, str]:
