@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help run test proof lint
+.PHONY: help run test proof bench lint
 
 PYTHON ?=
 VENV := .venv
@@ -23,6 +23,9 @@ test: $(VENV)/.dev ## run every test, those of the database on PostgreSQL too
 proof: $(VENV)/.dev ## run the same tests at full counts and write docs/proof.md
 	AETHER_PROOF=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -p tests.proof
 	AETHER_PROOF=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest -q -n 2 --dist loadgroup -p tests.proof -m database
+
+bench: $(VENV)/.dev ## measure what the relay costs beside a bare control (BENCH= options, --help lists them)
+	$(BIN)/python -m bench $(BENCH)
 
 lint: $(VENV)/.dev ## check style, types and migrations
 	$(BIN)/ruff check .

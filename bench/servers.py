@@ -99,15 +99,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment less what would configure a relay, and `more`."""
+    ours = ("AETHER_", "RELAY_", "DATABASE_", "REDIS_", "DJANGO_", "SECRET_KEY", "ALLOWED_HOSTS")
+    return {key: value for key, value in os.environ.items() if not key.startswith(ours)} | more
+
+
 @contextmanager
 def started(name: str, arguments: list[str], port: int, **more: str) -> Iterator[Server]:
     """A process that answers on `port`, ended with SIGTERM. Raises RuntimeError where it does not start."""
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("AETHER_", "RELAY_", "DATABASE_", "REDIS_", "DJANGO_"))
-    }
-    process = subprocess.Popen(arguments, cwd=ROOT, env=environment | more, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(**more), stdout=subprocess.DEVNULL)
     try:
         until = time.monotonic() + BOOT_SECONDS
         while not _answers(port):
@@ -149,15 +150,15 @@ def relay(door: str, upstream_port: int, folder: Path) -> Iterator[Server]:
     data = folder / f"data-{door}"
     configuration = folder / f"{door}.yaml"
     configuration.write_text(CONFIGURATION.format(upstream=upstream_port, key=KEY))
-    environment = {"AETHER_DATA_DIR": str(data), "AETHER_ENV_FILE": os.devnull, "RELAY_DOOR": door}
+    place = {"AETHER_DATA_DIR": str(data), "AETHER_ENV_FILE": os.devnull, "RELAY_DOOR": door}
     for command in (["migrate", "-v0"], ["import_config", str(configuration)]):
         subprocess.run(
             [sys.executable, "manage.py", *command],
-            cwd=ROOT, env=os.environ | environment, check=True, stdout=subprocess.DEVNULL,
+            cwd=ROOT, env=environment(**place), check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
     port = free_port()
     serve = [sys.executable, "manage.py", "serve", "--port", str(port)]
-    with started(f"relay, {door} door", serve, port, **environment) as server:
+    with started(f"relay, {door} door", serve, port, **place) as server:
         server.data_dir = data
         (recorder,) = psutil.Process(server.pid).children()
         server.recorder = recorder.pid
