@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from providers.dialer import Forbidden, check_host
-from providers.models import Endpoint, Format, Key, MachineState, Model, Priced
+from providers.models import Endpoint, Format, Key, MachineState, Model
+from providers.priced import Priced
 from usage.pages import badge, money
 
 FORMAT_NAMES = dict(Format.choices)

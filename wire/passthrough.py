@@ -111,11 +111,14 @@ class Watch(ABC):
     @property
     def text_bytes(self) -> int:
         """UTF-8 bytes of the text delivered so far."""
+        self._measure()
+        return self._text_bytes
+
+    def _measure(self) -> None:
         if self._unmeasured:
             self._text_bytes += self._meter.measure(b"".join(self._unmeasured))
             self._unmeasured.clear()
             self._unmeasured_bytes = 0
-        return self._text_bytes
 
     def _count(self, block: bytes) -> None:
         """Counts frames that hold no hint; their text is measured later."""
@@ -125,7 +128,7 @@ class Watch(ABC):
         self._unmeasured.append(block)
         self._unmeasured_bytes += len(block)
         if len(self._unmeasured) >= UNMEASURED_READS or self._unmeasured_bytes > UNMEASURED_BYTES:
-            self.text_bytes  # noqa: B018 - measures
+            self._measure()
 
     @abstractmethod
     def usage(self) -> Usage:

@@ -26,6 +26,8 @@ BODY = count(8, 20) * MB
 PLAYS = {"short": "sim", "long": f"sim.chunks-{STREAM // EVENT}.size-{EVENT}"}
 STREAM_BOUND = 20 * MB
 """What a stream may add, however long it is."""
+SLACK = 4 * MB
+"""What a body may cost beside twice itself: a fifth of 20 MB."""
 RESERVE = 4 * MB
 """What a process may add for reasons of its own: arenas of threads, the journal, the recorder's pipe."""
 
@@ -140,6 +142,6 @@ def test_a_large_body_costs_twice_itself_and_is_given_back(
             after.append(memory.now())
         growth = after[-1] - after[len(after) // 4]
         told.append(f"{kind} {max(costs):.2f} times itself and {growth / MB:+.1f} MB after all")
-        assert max(costs) <= 2.2, (kind, costs)
+        assert max(costs) <= 2 + SLACK / len(body), (kind, costs)
         assert growth < RESERVE, (kind, after)
     record_property("measured", f"bodies of {BODY // MB} MB: {', '.join(told)}")

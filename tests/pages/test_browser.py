@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from consumers.models import ApiKey, Consumer
 from providers import probe
@@ -188,7 +188,9 @@ def test_a_filter_stands_in_the_address_and_the_search_finds_rows(browser: Brows
         seen.shoot("filters-2-applied")
 
         page.keyboard.press("Control+k")
-        page.keyboard.type("acme", delay=20)
+        entry = page.locator("#search-input-command")
+        expect(entry).to_be_focused()
+        entry.press_sequentially("acme", delay=20)
         page.locator("a", has_text="acme-fast").first.wait_for()
         seen.shoot("search")
         assert seen.complaints == []
