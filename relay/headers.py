@@ -36,14 +36,6 @@ CONTENT_TYPES = re.compile(
 _UNSAFE = re.compile(rb"[\r\n\x00]")
 
 
-def first(headers: Pairs, name: bytes) -> str:
-    """The first value of a header by its lower-case name, or an empty string."""
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1")
-    return ""
-
-
 def to_upstream(client: Pairs, target: Target) -> dict[str, str]:
     """Headers of an upstream request: what may pass of the client's, over it the endpoint's own, over all the
     credential. Upstream is asked not to compress, so that frames pass as they are."""

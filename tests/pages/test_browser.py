@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.core.cache import cache
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from consumers.models import ApiKey, Consumer
 from providers import probe
 from providers.models import Key, Model, Provider
 from tests.counts import count
 from tests.pages import world
-from tests.pages.browser import FOLDER, NARROW, WIDE, launch, visit
+from tests.pages.browser import FOLDER, NARROW, WIDE, visit
 from usage.models import Record
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Playwright leaves a running event loop in this thread, which Django takes for an asynchronous caller.
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        chromium = launch(playwright)
-        yield chromium
-        chromium.close()
 
 
 def opened() -> list[tuple[str, str]]:
