@@ -1,33 +1,78 @@
-"""uvicorn's HTTP protocol with what ASGI lacks: a way to leave a client that does not read, and a word when
-one leaves us."""
+"""uvicorn's HTTP protocol with what ASGI lacks: the client's connection itself (`relay.call.Line`)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from relay.call import CUT, LEFT
+from relay.call import LINE, Headers
 
 
 class Protocol(HttpToolsProtocol):
-    """Offers the application the extensions `aether.cut` and `aether.left`."""
+    """Offers the application the extension `aether.line`."""
 
-    _left: Callable[[], None] | None = None
+    left: Callable[[], None] | None = None
 
-    def on_message_begin(self) -> None:
-        """Begins the scope of a request."""
-        super().on_message_begin()
-        # Not ASGI's own: its type knows no functions.
-        self.scope["extensions"] = {CUT: self.transport.abort, LEFT: self._watch}  # type: ignore[dict-item]
-
-    def _watch(self, left: Callable[[], None] | None) -> None:
-        self._left = left
-        self.flow.resume_reading()  # or the end of the connection is not seen
+    def on_headers_complete(self) -> None:
+        """Begins a request."""
+        line = _Line(self)
+        # Not ASGI's own: its type knows no such values.
+        self.scope["extensions"] = {LINE: line}  # type: ignore[dict-item]
+        super().on_headers_complete()
+        line.cycle = self.cycle
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tells who wants to know."""
         super().connection_lost(exc)
-        if self._left is not None:
-            left, self._left = self._left, None
+        if self.left is not None:
+            left, self.left = self.left, None
             left()
+
+
+class _Line:
+    """One request's view of its connection."""
+
+    __slots__ = ("_protocol", "cycle")
+
+    cycle: RequestResponseCycle
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def cut(self) -> None:
+        self._transport.abort()
+
+    def watch(self, left: Callable[[], None] | None) -> None:
+        self._protocol.left = left
+        if left is not None:
+            self._protocol.flow.resume_reading()  # or the end of the connection is not seen
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> bool:
+        """As the cycle's own `send` would, less its two messages and its look at each byte of each header:
+        these are ours."""
+        cycle = self.cycle
+        waits = cycle.flow.write_paused or cycle.disconnected or cycle.response_started
+        if waits or cycle.scope["method"] == "HEAD":
+            return False
+        head = [b"%b: %b\r\n" % pair for pair in cycle.default_headers]
+        head += [b"%b: %b\r\n" % pair for pair in headers]
+        if not cycle.keep_alive:
+            head.append(b"connection: close\r\n")
+        text = b"".join(head)
+        if text.count(b"\n") != len(head):
+            raise ValueError("a header's value holds a line break")
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        self._transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], text, body))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._transport.close()
+        cycle.on_response()
+        return True
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        transport: asyncio.Transport = self._protocol.transport
+        return transport

@@ -118,35 +118,30 @@ class Job:
 async def run(job: Job, take: Take[W]) -> W:
     """Tries one target after the other; `take` is `first_frames` or `whole`. Raises RelayError when none
     answers."""
-    job.alarm = Alarm()
-    try:
-        return await _first_to_answer(job, take)
-    finally:
-        job.alarm.close()
-
-
-async def _first_to_answer(job: Job, take: Take[W]) -> W:
     failures: list[Failed] = []
     unsupported: RelayError | None = None
-    for target in _targets(job, failures):
-        log = begin(job, target)
-        slot = job.engine.in_flight.take(target)
-        try:
-            winner = await _attempt(job, target, log, slot, take)
-        except UpstreamFailure as failure:
-            slot.release()
-            failures.append(_failed(job, target, log, failure))
-            if judge(failures[-1].reason).meaning == CALLER:
-                raise _in_their_words(job, target, failure, Refused) from failure
-            if failures[-1].reason == "unsupported_request":
-                unsupported = _in_their_words(job, target, failure, Exhausted)
-            if judge(failures[-1].reason).again and len(job.plan.targets) == 1 and len(failures) == 1:
-                await asyncio.sleep(random.uniform(0, 0.25))
-            continue
-        except BaseException:
-            slot.release()
-            raise
-        return winner
+    job.alarm = Alarm()
+    try:
+        for target in _targets(job, failures):
+            log = begin(job, target)
+            slot = job.engine.in_flight.take(target)
+            try:
+                return await _attempt(job, target, log, slot, take)
+            except UpstreamFailure as failure:
+                slot.release()
+                failures.append(_failed(job, target, log, failure))
+                verdict = judge(failures[-1].reason)
+                if verdict.meaning == CALLER:
+                    raise _in_their_words(job, target, failure, Refused) from failure
+                if failures[-1].reason == "unsupported_request":
+                    unsupported = _in_their_words(job, target, failure, Exhausted)
+                if verdict.again and len(job.plan.targets) == 1 and len(failures) == 1:
+                    await asyncio.sleep(random.uniform(0, 0.25))
+            except BaseException:
+                slot.release()
+                raise
+    finally:
+        job.alarm.close()
     fault, wait = final_fault(failures)
     if unsupported is not None and fault.code == unsupported.fault.code:
         raise unsupported
@@ -258,8 +253,13 @@ async def _refuse_status(wire: str, opened: Opened) -> None:
     )  # fmt: skip
 
 
-def _is_html(content_type: str, body: bytes) -> bool:
-    return content_type.lower().startswith("text/html") or body.lstrip()[:1] == b"<"
+def _kind(content_type: str) -> str:
+    """A content type less its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _is_html(kind: str, body: bytes) -> bool:
+    return kind == "text/html" or body.lstrip()[:1] == b"<"
 
 
 def _inband(error: InbandError, opened: Opened) -> UpstreamFailure:
@@ -271,7 +271,7 @@ def _inband(error: InbandError, opened: Opened) -> UpstreamFailure:
 async def first_frames(job: Job, target: Target, log: AttemptLog, opened: Opened, slot: Slot) -> StreamWinner:
     """Holds the openers of a stream until its first meaningful frame."""
     wire = FORMATS[target.format]
-    kind = opened.content_type.partition(";")[0].strip().lower()
+    kind = _kind(opened.content_type)
     if kind == "text/html":
         raise UpstreamFailure("html", phase="headers", status=opened.status, text="an HTML page")
     if kind == "application/json" and not job.brief.array:
@@ -329,35 +329,40 @@ def _stream_type(opened: Opened, brief: Brief) -> str:
 
 async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot: Slot) -> WholeWinner:
     """Reads a whole answer and looks whether it is one."""
-    wire = FORMATS[target.format]
     body = await opened.read_all(job.engine.knobs.max_answer_bytes)
-    kind = opened.content_type.partition(";")[0].strip().lower()
-    if not body and job.brief.kind != STORED:
+    content_type, kind = opened.content_type, job.brief.kind
+    if not body and kind != STORED:
         raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
-    if _is_html(kind, body):
-        raise UpstreamFailure("html", phase="headers", status=opened.status, text="an HTML page")
-    if kind == "text/event-stream":
-        raise UpstreamFailure(
-            "wrong_type", phase="headers", status=opened.status, text="a stream instead of JSON"
-        )
-    if job.brief.kind in (IMAGE, SPEECH, TRANSCRIBE) and kind.startswith(RAW):
+    if not (body.startswith(b"{") and content_type.startswith("application/json")):
+        _refuse_type(content_type, body, opened.status)
+    if kind in (IMAGE, SPEECH, TRANSCRIBE) and content_type.lower().startswith(RAW):
         reading = WholeReading(usage=Usage(), text_bytes=0)
     else:
         try:
-            reading = wire.read_whole(body, job.brief)
+            reading = FORMATS[target.format].read_whole(body, job.brief)
         except BadFrame as error:
             raise UpstreamFailure(
                 "bad_frame", phase="headers", status=opened.status, text=str(error)
             ) from error
         if reading.error is not None:
             raise _inband(reading.error, opened)
-        if not reading.has_content and job.brief.kind in (GENERATE, COUNT_TOKENS):
+        if not reading.has_content and kind in (GENERATE, COUNT_TOKENS):
             raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
     log.phase, log.delivered, log.ended = "done", True, True
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
     log.usage, log.whole_text_bytes = reading.usage, reading.text_bytes
-    content_type = header_rules.content_type(opened.content_type, "application/json")
-    return WholeWinner(target, log, opened, slot, content_type, body, reading)
+    return WholeWinner(
+        target, log, opened, slot, header_rules.content_type(content_type, "application/json"), body, reading
+    )
+
+
+def _refuse_type(content_type: str, body: bytes, status: int) -> None:
+    """Raises what it means where a page or a stream came for a whole answer."""
+    kind = _kind(content_type)
+    if _is_html(kind, body):
+        raise UpstreamFailure("html", phase="headers", status=status, text="an HTML page")
+    if kind == "text/event-stream":
+        raise UpstreamFailure("wrong_type", phase="headers", status=status, text="a stream instead of JSON")
 
 
 def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure) -> Failed:

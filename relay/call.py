@@ -1,43 +1,71 @@
-"""A request as both doors hand it to the pipeline."""
+"""A request as both doors hand it to the pipeline, and the client's connection behind it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol, cast
 
-CUT = "aether.cut"
-"""ASGI extension: a function that closes the client's connection at once, whatever still waits to be sent."""
-LEFT = "aether.left"
-"""ASGI extension: takes a function that is to be called when the client's connection is gone, or None.
-Without it a server is asked by a task that waits in `receive`."""
+LINE = "aether.line"
+"""ASGI extension: the client's connection as a `Line`. Without it the relay keeps to what ASGI offers."""
 
-Headers = list[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 
 
-@dataclass(slots=True)
+class Line(Protocol):
+    """A client's connection, for what ASGI has no words for."""
+
+    def cut(self) -> None:
+        """Closes it at once, whatever still waits to be sent."""
+
+    def watch(self, left: Callable[[], None] | None) -> None:
+        """Has `left` called when the connection is gone; None: nobody is to be told any more."""
+
+    def reply(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Sends a whole answer at once; its length is among its headers, `connection` is not. False, and
+        nothing is sent, where that cannot be (the client takes nothing right now, or asked for the head
+        alone): then it is to be sent in ASGI's way."""
+
+
 class Call:
-    """`path` is raw, as sent; `query` without the question mark; header names are lower case."""
+    """`path` is raw, as sent; `query` without the question mark; header names are lower case.
 
-    method: str
-    path: str
-    query: str
-    headers: Headers = field(repr=False)
-    address: str
-    length: int
-    """What the client announced of its body, 0 where it did not. It may lie."""
-    chunks: AsyncGenerator[bytes, None] = field(repr=False)
-    """The body, piece by piece. Raises errors.Unreadable if the client leaves before its end."""
-    cut: Callable[[], None] | None = field(default=None, repr=False)
-    """Closes the client's connection at once; None where the server has no such thing."""
-    _first: dict[bytes, bytes] | None = field(default=None, init=False, repr=False)
+    `read` gives the next piece of the body, which may be empty, and whether more follow; it raises
+    errors.Unreadable if the client leaves before its end. `cut` closes the client's connection at once; None
+    where the server has no such thing.
+    """
+
+    __slots__ = ("_first", "address", "cut", "headers", "method", "path", "query", "read")
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        query: str,
+        headers: Headers,
+        address: str,
+        read: Callable[[], Awaitable[tuple[bytes, bool]]],
+        cut: Callable[[], None] | None = None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.address = address
+        self.read = read
+        self.cut = cut
+        self._first = dict(reversed(headers))
 
     def header(self, name: bytes) -> str:
         """The first value of a header by its lower-case name, or an empty string."""
-        if self._first is None:
-            self._first = dict(reversed(self.headers))
         return self._first.get(name, b"").decode("latin-1")
+
+    @property
+    def length(self) -> int:
+        """What the client announced of its body, 0 where it did not. It may lie."""
+        value = self._first.get(b"content-length", b"")
+        return int(value) if value.isdigit() and len(value) < 20 else 0
 
 
 def client_address(peer: str, headers: Headers, proxies: int) -> str:
@@ -54,6 +82,6 @@ def client_address(peer: str, headers: Headers, proxies: int) -> str:
         return peer
 
 
-def extension(scope: Mapping[str, Any], name: str) -> Any:
-    """What the server offers under `name`; None where it has no such thing."""
-    return (scope.get("extensions") or {}).get(name)
+def line_of(scope: Mapping[str, Any]) -> Line | None:
+    """The connection behind a request; None where the server does not offer it."""
+    return cast("Line | None", (scope.get("extensions") or {}).get(LINE))

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from wire.format import StreamWatch
 from wire.types import Brief, Usage
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from relay.alarm import Alarm
     from relay.payload import Payload
 
-NIL = UUID(int=0)
 NO_USAGE = Usage()
 TEXT_CAP = 1 << 20
 """Default for how much text, and how much of the chunks' bytes, one request may keep."""
@@ -114,9 +112,8 @@ class StreamContext:
     parsed_chunks: list[Any] = field(default_factory=list)
 
     # identity of the request
-    request_id: UUID = NIL
     request_text: str = ""
-    """The id as text, which is asked for many times."""
+    """The request's id."""
     caller: Caller | None = None
     brief: Brief | None = None
     client_request_id: str = ""
@@ -188,7 +185,7 @@ class StreamContext:
 
     def __repr__(self) -> str:
         return (
-            f"<StreamContext {self.request_id} model={self.model!r} format={self.api_format} "
+            f"<StreamContext {self.request_text} model={self.model!r} format={self.api_format} "
             f"provider={self.provider_name!r} status={self.status_code} attempts={len(self.attempts)} "
             f"outcome={self.outcome!r}>"
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from typing import Any, cast
 
 from relay import engine as engines
 from relay.answer import Answer, Pieces, Stream
-from relay.call import CUT, LEFT, Call, client_address, extension
+from relay.call import Call, Line, client_address, line_of
 from relay.errors import Unreadable
 from relay.pipeline import relay
 from relay.refusals import closed, late, oversized
@@ -33,34 +33,37 @@ class RelayDoor:
         if engine is None or not engine.ready:
             await _send(send, closed(scope["method"], _raw_path(scope)))
             return
-        departure = _Departure(scope, receive)
+        line, headers = line_of(scope), scope["headers"]
+        client = _Client(receive, line)
         if scope["method"] in _BODILESS:
-            departure.watch()
+            client.watch()
         call = Call(
             method=scope["method"],
             path=_raw_path(scope),
             query=scope["query_string"].decode("latin-1"),
-            headers=list(scope["headers"]),
-            address=client_address(
-                (scope.get("client") or ("",))[0], scope["headers"], engine.knobs.trusted_proxies
-            ),
-            length=_length(scope),
-            chunks=_chunks(receive, departure.watch),
-            cut=extension(scope, CUT),
+            headers=headers,
+            address=client_address((scope.get("client") or ("",))[0], headers, engine.knobs.trusted_proxies),
+            read=client.read,
+            cut=None if line is None else line.cut,
         )
         answer: Answer | None = None
         try:
             answer = await relay(engine, call)
-            await _send(send, answer)
+            if (
+                line is None
+                or answer.stream is not None
+                or not line.reply(answer.status, answer.headers, answer.body)
+            ):
+                await _send(send, answer)
         except Unreadable as error:
             if error.timed_out:
                 await _send(send, late(call.method, call.path))
         except asyncio.CancelledError:
-            if not departure.seen:
+            if not client.left:
                 raise  # the server wants us to end, not the client's leaving
             cast("asyncio.Task[Any]", asyncio.current_task()).uncancel()
         finally:
-            departure.close()
+            client.forget()
             if answer is not None and answer.stream is not None:
                 answer.stream.abandon()
 
@@ -124,54 +127,52 @@ async def _pour(send: Send, stream: Stream | Pieces) -> None:
             ctx.blocked_since = None
 
 
-class _Departure:
-    """Cancels the request's task when the client leaves. Watched for from when its whole body is here: until
-    then whoever reads the body is told."""
+class _Client:
+    """Who sends the request: gives its body, and cancels the request's task when it leaves. Its leaving is
+    watched for from when its whole body is here: until then whoever reads the body is told."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    __slots__ = ("_line", "_listener", "_receive", "_task", "left")
+
+    def __init__(self, receive: Receive, line: Line | None) -> None:
         self._receive = receive
+        self._line = line
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._tell: Callable[[Callable[[], None] | None], None] | None = extension(scope, LEFT)
         self._listener: asyncio.Task[None] | None = None
-        self.seen = False
+        self.left = False
+
+    async def read(self) -> tuple[bytes, bool]:
+        """The next piece of the body, and whether more follow. Raises Unreadable if the client leaves before
+        its end."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise Unreadable(timed_out=False)
+        more: bool = message.get("more_body", False)
+        if not more:
+            self.watch()
+        return message.get("body", b""), more
 
     def watch(self) -> None:
-        """Begins to. A server without the extension must be listened to in a task of its own."""
-        if self._tell is not None:
-            self._tell(self._leave)
+        """Watches for its leaving. A server that does not tell must be listened to in a task of its own."""
+        if self._line is not None:
+            self._line.watch(self._leave)
         elif self._listener is None:
             self._listener = asyncio.create_task(self._listen())
 
-    def close(self) -> None:
-        """Nobody is to be told any more."""
-        if self._tell is not None:
-            self._tell(None)
+    def forget(self) -> None:
+        """Watches no longer."""
+        if self._line is not None:
+            self._line.watch(None)
         elif self._listener is not None:
             self._listener.cancel()
 
     def _leave(self) -> None:
-        self.seen = True
+        self.left = True
         self._task.cancel()
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._leave()
-
-
-async def _chunks(receive: Receive, whole: Callable[[], None]) -> AsyncGenerator[bytes, None]:
-    """A request's body, piece by piece; `whole` is called once all of it is here. Raises Unreadable if the
-    client leaves before its end."""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Unreadable(timed_out=False)
-        more = message.get("more_body", False)
-        if not more:
-            whole()
-        if chunk := message.get("body", b""):
-            yield chunk
 
 
 def _length(scope: Scope) -> int:

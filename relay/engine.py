@@ -30,7 +30,6 @@ from relay.ledger import Ledger
 from relay.recording import recorded
 from relay.scheduler import Plan
 from relay.upstream import Upstream
-from usage import ids
 from wire.types import GENERATE, Fault
 
 log = logging.getLogger("aether.relay")
@@ -125,20 +124,10 @@ class Engine:
     # Requests
     # --------------------------------------------------------------------------------------------------
 
-    def begin(self, ctx: StreamContext) -> None:
-        """Gives a request its id and its instants."""
-        now = time.time()
-        ctx.started_at = int(now * 1000)
-        ctx.began = time.monotonic()
-        ctx.request_id = ids.request_id(ctx.started_at, secrets.randbits(ids.RANDOM_BITS))
-        ctx.request_text = str(ctx.request_id)
-
-    async def caller(self, secret: str) -> auth.Caller | None:
-        """Who calls with `secret`; None for nobody. Asks the database only when memory does not know. Raises
-        DatabaseError where it must ask and cannot."""
-        now = time.time()
-        known = self.callers.get(secret, now)
-        return await self.callers.find(secret, now, self._load_caller) if known is auth.MISS else known
+    async def find_caller(self, secret: str) -> auth.Caller | None:
+        """Who calls with `secret`, which memory does not know; None for nobody. Raises DatabaseError where
+        the database does not answer."""
+        return await self.callers.find(secret, time.time(), self._load_caller)
 
     async def _load_caller(self, digest: str) -> auth.Caller | None:
         return await self.in_thread(auth.load, digest)
@@ -192,12 +181,13 @@ class Engine:
             failed = (status for status in (ctx.status_code, ctx.sent_status) if status >= 400)
             ctx.mark_failed(next(failed, 503), text)
         now = time.monotonic()
-        try:
-            row = recorded(ctx, answer, milliseconds=round((now - ctx.began) * 1000))
-            ctx.body_lost = row is not None and not self.ledger.bodies.put(row)
-        except Exception:  # what cannot be kept must not cost the record
-            log.exception("the bodies of %s were not kept", ctx.request_id)
-            ctx.body_lost = True
+        if ctx.caller.recording != "none":
+            try:
+                row = recorded(ctx, answer, milliseconds=round((now - ctx.began) * 1000))
+                ctx.body_lost = not self.ledger.bodies.put(row)
+            except Exception:  # what cannot be kept must not cost the record
+                log.exception("the bodies of %s were not kept", ctx.request_text)
+                ctx.body_lost = True
         self.ledger.final(ctx, now)
         if outcome == "ok" and (ref := _stored_ref(ctx)) is not None:
             self.remember_response(ctx.response_id, ref)

@@ -25,6 +25,7 @@ from relay.payload import JsonBody, Payload, Upload
 from relay.refusals import internal, render, too_large
 from relay.routes import MODELS, Match, allowed_methods, format_of, match
 from relay.scheduler import NOT_SERVED, UNPRICED, Plan, explain, plan
+from usage import ids
 from wire import FORMATS
 from wire.types import COUNT_TOKENS, STORED, TRANSCRIBE, BadRequest, Brief, Fault
 
@@ -37,7 +38,8 @@ async def relay(engine: Engine, call: Call) -> Answer:
     record, by then."""
     found = match(call.method, call.path)
     ctx = StreamContext(model="", api_format=_client_format(call, found))
-    engine.begin(ctx)
+    ctx.started_at, ctx.began = int(time.time() * 1000), time.monotonic()
+    ctx.request_text = ids.request_id(ctx.started_at, ids.random_bits())
     ctx.address, ctx.cut = call.address, call.cut
     ctx.client_request_id = _printable(call.header(b"x-request-id"), 120)
     ctx.user_agent = _printable(call.header(b"user-agent"), 300)
@@ -60,7 +62,7 @@ async def relay(engine: Engine, call: Call) -> Answer:
         engine.settle(ctx, "client_gone", code="client_gone")
         raise
     except Exception:
-        log.exception("request %s failed inside the relay", ctx.request_id)
+        log.exception("request %s failed inside the relay", ctx.request_text)
         return refuse(engine, ctx, internal())
 
 
@@ -94,12 +96,7 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
     chosen = await _plan(engine, ctx, caller, brief, entry)
     knobs = engine.knobs
     total = knobs.stream_total_timeout if brief.stream else knobs.whole_total_timeout
-    return await _dispatch(Job(engine, ctx, call, route, brief, payload, chosen, deadline=ctx.began + total))
-
-
-async def _dispatch(job: Job) -> Answer:
-    """From a request that has a plan to its answer."""
-    ctx, brief = job.ctx, job.brief
+    job = Job(engine, ctx, call, route, brief, payload, chosen, deadline=ctx.began + total)
     try:
         if brief.stream:
             return await _streamed(job)
@@ -107,7 +104,7 @@ async def _dispatch(job: Job) -> Answer:
     except Exhausted as error:
         if brief.kind == COUNT_TOKENS and _nobody_counts(ctx):
             return _estimated(job)
-        ctx.explanation = explain(job.plan)
+        ctx.explanation = explain(chosen)
         raise error
 
 
@@ -116,14 +113,15 @@ async def _dispatch(job: Job) -> Answer:
 
 
 async def _authenticated(engine: Engine, call: Call, api_format: str) -> auth.Caller:
+    in_query = api_format == "gemini" or call.path.startswith("/v1beta")
     try:
-        with_query = api_format == "gemini" or call.path.startswith("/v1beta")
-        caller = await engine.caller(
-            auth.credentials(call.headers, call.query.encode() if with_query else b"")
-        )
+        secret = auth.credentials(call.headers, call.query.encode() if in_query else b"")
+        caller = engine.callers.get(secret, time.time())
+        if caller is auth.MISS:
+            caller = await engine.find_caller(secret)
         if caller is None:
             raise auth.refused()
-        if not caller.permits(call.address):
+        if caller.networks is not None and not caller.permits(call.address):
             raise auth.foreign_network()
     except auth.AuthError as error:
         raise Refused(error.fault) from error
@@ -166,17 +164,9 @@ async def _read(engine: Engine, call: Call, ctx: StreamContext, found: Match) ->
     route, content_type = found.route, call.header(b"content-type")
     if route.kind == TRANSCRIBE and content_type.lower().startswith("multipart/form-data"):
         upload = ctx.payload = Upload(engine.knobs.data_dir / "uploads", content_type)
-        await _drain(engine, call, ctx, engine.knobs.max_upload_bytes, upload.feed)
+        await _drain(call, ctx, engine.knobs.max_upload_bytes, lambda piece, _: upload.feed(piece))
         return upload, upload.finish().brief(route.kind)
-    read = bytearray()  # one block that grows: a list of pieces would leave its memory in pieces
-
-    def keep(chunk: bytes) -> None:
-        engine.hold_body(ctx, len(chunk))
-        read.extend(chunk)
-
-    await _drain(engine, call, ctx, engine.knobs.max_body_bytes, keep)
-    body = ctx.payload = JsonBody(bytes(read))
-    read.clear()  # or a large body would be here twice while it is looked into
+    body = ctx.payload = JsonBody(await _body(engine, call, ctx))
     if ctx.caller is not None and ctx.caller.recording == "full":
         ctx.request_body = body.data
     brief = FORMATS[route.format].peek(
@@ -190,19 +180,36 @@ async def _read(engine: Engine, call: Call, ctx: StreamContext, found: Match) ->
     return body, brief
 
 
-async def _drain(
-    engine: Engine, call: Call, ctx: StreamContext, limit: int, take: Callable[[bytes], None]
-) -> None:
-    """Hands the body to `take` piece by piece, counted while it comes in."""
+async def _body(engine: Engine, call: Call, ctx: StreamContext) -> bytes:
+    """A body in memory, which counts against the memory for bodies while it comes in."""
+    whole = b""
+    pieces = bytearray()  # one block that grows: a list would leave its memory in pieces
+
+    def take(piece: bytes, more: bool) -> None:
+        nonlocal whole
+        engine.hold_body(ctx, len(piece))
+        if more or pieces:
+            pieces.extend(piece)
+        else:
+            whole = piece
+
+    await _drain(call, ctx, engine.knobs.max_body_bytes, take)
+    return whole or bytes(pieces)
+
+
+async def _drain(call: Call, ctx: StreamContext, limit: int, take: Callable[[bytes, bool], object]) -> None:
+    """Hands the body to `take` piece by piece, counted while it comes in, with whether more follow."""
     if call.length > limit:
         raise too_large(limit)
     ctx.reading_since = began = time.monotonic()
     try:
-        async for chunk in call.chunks:
-            ctx.request_bytes += len(chunk)
+        more = True
+        while more:
+            piece, more = await call.read()
+            ctx.request_bytes += len(piece)
             if ctx.request_bytes > limit:
                 raise too_large(limit)
-            take(chunk)
+            take(piece, more)
     finally:
         ctx.reading_since, ctx.reading = None, time.monotonic() - began
 
@@ -240,8 +247,8 @@ def _model(engine: Engine, ctx: StreamContext, caller: auth.Caller, brief: Brief
                 "model_not_found", f"There is no model {_printable(brief.model, 200)!r} here.{hint}", "model"
             )
         )
-    formats = [each for each in (caller.allowed_formats, entry.allowed_formats) if each is not None]
-    if any(ctx.api_format not in each for each in formats):
+    ours, its = caller.allowed_formats, entry.allowed_formats
+    if (ours is not None and ctx.api_format not in ours) or (its is not None and ctx.api_format not in its):
         raise Refused(
             Fault("forbidden", f"The model {entry.name} may not be called in this format with this API key.")
         )
@@ -373,7 +380,7 @@ async def _stored(
     """GET, DELETE and friends on a stored response: forwarded to the key that holds it."""
     engine.enter(ctx)
     if found.route.method == "POST":  # to its end, or the door does not see the client leave
-        await _drain(engine, call, ctx, engine.knobs.max_body_bytes, lambda chunk: None)
+        await _drain(call, ctx, engine.knobs.max_body_bytes, lambda *_: None)
     ref = await stored.find(engine, found.name, caller)
     target = stored.target(engine, ref)
     ctx.model_id, ctx.model, ctx.revision = ref.model_id, target.model_name, engine.catalog.revision

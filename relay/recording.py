@@ -14,11 +14,9 @@ KEPT_FOR_MS = 7 * 24 * 3600 * 1000
 HIDDEN = "[removed]"
 
 
-def recorded(ctx: StreamContext, answer: bytes, *, milliseconds: int) -> Recorded | None:
-    """The stored form of a request that is over; None where nothing is to be stored. `answer` is the whole
-    body that went to the client, `milliseconds` how long a stream took."""
-    if ctx.caller is None or ctx.caller.recording == "none":
-        return None
+def recorded(ctx: StreamContext, answer: bytes, *, milliseconds: int) -> Recorded:
+    """The stored form of a request that is over, whose API key asks for it. `answer` is the whole body that
+    went to the client, `milliseconds` how long a stream took."""
     ours = ctx.attempts[-1].target.secret if ctx.attempts else ""
     row = Recorded(
         request_id=ctx.request_text,
@@ -28,7 +26,7 @@ def recorded(ctx: StreamContext, answer: bytes, *, milliseconds: int) -> Recorde
         upstream_response_headers=_safe(ctx.upstream_response_headers, ours),
         client_response_headers=_safe(ctx.response_headers, ours),
     )
-    if ctx.caller.recording == "full":
+    if ctx.caller is not None and ctx.caller.recording == "full":
         row.request_body = _cut(ctx, ctx.request_body)
         row.upstream_request_body = _cut(ctx, ctx.provider_request_body)
         if ctx.brief is not None and ctx.brief.stream and ctx.committed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 
 from relay import headers as header_rules
@@ -55,7 +54,7 @@ def oversized(method: str, path: str, limit: int) -> Answer:
 
 def _fresh_id() -> str:
     """An id for an answer that the pipeline never saw."""
-    return str(ids.request_id(int(time.time() * 1000), secrets.randbits(ids.RANDOM_BITS)))
+    return ids.request_id(int(time.time() * 1000), ids.random_bits())
 
 
 def too_large(limit: int) -> Refused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from relay import engine as engines
 from relay.answer import Answer, Pieces, Stream
-from relay.call import CUT, Call, client_address, extension
+from relay.call import Call, client_address, line_of
 from relay.errors import Unreadable
 from relay.pipeline import relay as answer_of
 from relay.refusals import closed, late
@@ -30,17 +30,15 @@ async def relay(request: HttpRequest, *_: str | None) -> HttpResponseBase:
     if engine is None or not engine.ready or not isinstance(request, ASGIRequest):
         why = "The relay runs under `manage.py serve`; start it with that."
         return _response(closed(request.method or "GET", path, why=why))
+    line, headers = line_of(request.scope), request.scope["headers"]
     call = Call(
         method=request.method or "GET",
         path=path,
         query=request.META.get("QUERY_STRING", ""),
-        headers=list(request.scope["headers"]),
-        address=client_address(
-            request.META.get("REMOTE_ADDR", ""), request.scope["headers"], engine.knobs.trusted_proxies
-        ),
-        length=_length(request),
-        chunks=_chunks(request),
-        cut=extension(request.scope, CUT),
+        headers=headers,
+        address=client_address(request.META.get("REMOTE_ADDR", ""), headers, engine.knobs.trusted_proxies),
+        read=_reader(request),
+        cut=None if line is None else line.cut,
     )
     try:
         answer = await answer_of(engine, call)
@@ -118,15 +116,13 @@ class RelayedStream(StreamingHttpResponse):
             self._loop.call_soon_threadsafe(self._stream.abandon)
 
 
-async def _chunks(request: ASGIRequest) -> AsyncGenerator[bytes, None]:
-    # Django has the whole body by now, in memory or in a spooled file: reading it does not wait.
-    while chunk := request.read(CHUNK):
-        yield chunk
+def _reader(request: ASGIRequest) -> Callable[[], Awaitable[tuple[bytes, bool]]]:
+    async def read() -> tuple[bytes, bool]:
+        # Django has the whole body by now, in memory or in a spooled file: reading it does not wait.
+        chunk = request.read(CHUNK)
+        return chunk, len(chunk) == CHUNK
 
-
-def _length(request: HttpRequest) -> int:
-    value = request.META.get("CONTENT_LENGTH") or ""
-    return int(value) if value.isdigit() and len(value) < 20 else 0
+    return read
 
 
 def _raw_path(request: HttpRequest) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from uuid import UUID
 
-RANDOM_BITS = 66
+
+def random_bits() -> int:
+    """The 66 random bits that an id needs, from the system."""
+    return int.from_bytes(os.urandom(9)) >> 6
 
 
-def request_id(milliseconds: int, random: int) -> UUID:
-    """A UUIDv7 (RFC 9562) of the given Unix time in milliseconds. `random` gives its 66 free bits; the low
-    byte stays 0."""
-    high, low = random >> 54 & 0xFFF, random & ((1 << 54) - 1)
-    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | (low << 8))
+def request_id(milliseconds: int, random: int) -> str:
+    """A UUIDv7 (RFC 9562) of the given Unix time in milliseconds, as text. `random` gives its 66 free bits;
+    the low byte stays 0."""
+    time = f"{milliseconds:012x}"
+    tail = f"{0b10 << 62 | (random & (1 << 54) - 1) << 8:016x}"
+    return f"{time[:8]}-{time[8:]}-7{random >> 54 & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
 
 
 def attempt_id(record: UUID, number: int) -> UUID:

@@ -65,7 +65,7 @@ class House:
     async def idle(self, within: float = 5) -> None:
         """Waits until nothing is under way any more; then asserts that nothing was kept."""
         async with asyncio.timeout(within):
-            while self.engine.open or self.engine.in_flight.total or self.engine.upstream.connections[0]:
+            while self.engine.open or self.engine.in_flight.slots or self.engine.upstream.connections[0]:
                 await asyncio.sleep(0.01)
         assert self.engine.body_bytes == 0
 

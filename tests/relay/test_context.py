@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from relay.context import NIL, AttemptLog, StreamContext
+from relay.context import AttemptLog, StreamContext
 from tests.relay.harness import house
 from tests.relay.targets import target
 from wire.types import Brief, Usage
@@ -122,13 +121,13 @@ def test_reset_for_retry_forgets_what_an_attempt_taught() -> None:
 
 def test_reset_for_retry_keeps_the_request_itself() -> None:
     ctx = fresh()
-    ctx.request_id = UUID(int=7)
+    ctx.request_text = "7"
     ctx.brief = Brief(model="fast", stream=True)
     ctx.client_request_id, ctx.address, ctx.user_agent, ctx.request_bytes = "mine", "127.0.0.1", "curl", 11
     ctx.attempts.append(AttemptLog(1, target(), 0, 0.0))
     ctx.started_at, ctx.began, ctx.dispatched = 1, 2.0, 3.0
     ctx.reset_for_retry()
-    assert (ctx.model, ctx.api_format, ctx.request_id) == ("fast", "openai_chat", UUID(int=7))
+    assert (ctx.model, ctx.api_format, ctx.request_text) == ("fast", "openai_chat", "7")
     assert ctx.brief == Brief(model="fast", stream=True)
     assert (ctx.client_request_id, ctx.address, ctx.user_agent) == ("mine", "127.0.0.1", "curl")
     assert (ctx.request_bytes, ctx.started_at, ctx.began, ctx.dispatched) == (11, 1, 2.0, 3.0)
@@ -311,7 +310,7 @@ def test_chunks_stop_at_the_cap_and_flag_it() -> None:
 
 
 def test_a_fresh_one_has_no_identity_of_another() -> None:
-    assert fresh().request_id == NIL
+    assert fresh().request_text == ""
     assert fresh().attempts == []
 
 
@@ -348,7 +347,6 @@ async def test_nothing_is_collected_while_recording_is_off(monkeypatch: pytest.M
 async def test_settling_twice_leaves_one_record() -> None:
     async with house("asgi") as each:
         ctx = fresh()
-        each.engine.begin(ctx)
         answer = await each.http.post(
             "/v1/chat/completions", json={"model": "sim", "messages": [{"role": "user", "content": "hello"}]}
         )
