@@ -127,7 +127,7 @@ class StateCells:
     cooling_shown = column("cooling_until", instant, _("cooling until"))
     used_shown = column("last_used_at", instant, _("last used"))
     updated_shown = column("updated_at", instant, _("updated"))
-    error_shown = column("last_error_at", instant, _("last error"))
+    error_shown = column("last_error_at", instant, _("last error at"))
 
 
 STATE_FIELDS = (

@@ -150,16 +150,16 @@ async def run(job: Job, take: Take[W]) -> W:
 
 def _targets(job: Job, failures: list[Failed]) -> Iterator[Target]:
     """The targets that the retry rules still allow, as the failures come in."""
-    caps = job.engine.knobs.caps
     order = job.plan.targets
     for target in order:
         if failures and (
-            time.monotonic() > job.deadline - LAST_MOMENT or not may_go_on(failures, target.endpoint_id, caps)
+            time.monotonic() > job.deadline - LAST_MOMENT
+            or not may_go_on(failures, target.endpoint_id, job.engine.knobs.caps)
         ):
             continue
         yield target
     sole = len(order) == 1 and len(failures) == 1 and judge(failures[0].reason).again
-    if sole and may_go_on(failures, order[0].endpoint_id, caps):
+    if sole and may_go_on(failures, order[0].endpoint_id, job.engine.knobs.caps):
         yield order[0]
 
 

@@ -92,7 +92,7 @@ class StreamContext:
     cache_creation_tokens: int = 0
 
     # text
-    text_parts: list[str] = field(default_factory=list)
+    text_parts: list[str] | None = None
     text_cap: int = TEXT_CAP
     text_size: int = 0
 
@@ -128,14 +128,13 @@ class StreamContext:
     """The newest change that the catalog of this request was sure to hold."""
 
     # kept only where the API key asks for a recording
-    client_request_headers: dict[str, str] = field(default_factory=dict)
+    client_request_headers: dict[str, str] | None = None
     request_body: bytes | None = None
-    upstream_response_headers: dict[str, str] = field(default_factory=dict)
+    upstream_response_headers: dict[str, str] | None = None
     truncated_body: bool = False
 
     # the way taken
     attempts: list[AttemptLog] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
     explanation: Any = None
     """The plan as plain values, kept with a request that failed."""
     model_id: int | None = None
@@ -193,11 +192,11 @@ class StreamContext:
     @property
     def collected_text(self) -> str:
         """The text delivered so far, where bodies are recorded; at most `text_cap` characters."""
-        return "".join(self.text_parts)
+        return "".join(self.text_parts or ())
 
     @collected_text.setter
     def collected_text(self, text: str) -> None:
-        self.text_parts, self.text_size = [], 0
+        self.text_parts, self.text_size = None, 0
         self.append_text(text)
 
     def append_text(self, text: str) -> None:
@@ -207,6 +206,8 @@ class StreamContext:
             self.truncated = self.truncated_body = True
             text = text[: max(room, 0)]
         if text:
+            if self.text_parts is None:
+                self.text_parts = []
             self.text_parts.append(text)
             self.text_size += len(text)
 
@@ -222,12 +223,12 @@ class StreamContext:
     def reset_for_retry(self) -> None:
         """Forgets all that was learned from an attempt, so that nothing of a failed one is counted. The
         request's own identity, its attempts so far and the instants of the request stay."""
-        self.parsed_chunks, self.text_parts = [], []
+        self.parsed_chunks, self.text_parts = [], None
         self.data_count = self.chunk_count = self.chunk_bytes = self.text_size = 0
         self.has_completion = self.truncated = self.truncated_body = self.ended_early = False
         self.input_tokens = self.output_tokens = self.cached_tokens = self.cache_creation_tokens = 0
         self.status_code, self.error_message = 200, None
-        self.response_headers, self.upstream_response_headers = {}, {}
+        self.response_headers, self.upstream_response_headers = {}, None
         self.provider_request_headers, self.provider_request_body = {}, None
         self.usage = NO_USAGE
         self.finish_reason = self.response_id = ""

@@ -44,9 +44,9 @@ def _cut(ctx: StreamContext, body: Any) -> bytes | None:
     return body[: ctx.text_cap]
 
 
-def _safe(headers: dict[str, str], ours: str) -> dict[str, str]:
+def _safe(headers: dict[str, str] | None, ours: str) -> dict[str, str]:
     """Headers without credentials, and without our own secret wherever it was repeated."""
     return {
         name: HIDDEN if CREDENTIAL.search(name) else value.replace(ours, HIDDEN) if ours else value
-        for name, value in headers.items()
+        for name, value in (headers or {}).items()
     }
