@@ -336,7 +336,7 @@ async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot:
     if not (body.startswith(b"{") and content_type.startswith("application/json")):
         _refuse_type(content_type, body, opened.status)
     if kind in (IMAGE, SPEECH, TRANSCRIBE) and content_type.lower().startswith(RAW):
-        reading = WholeReading(usage=Usage(), text_bytes=0)
+        reading = WholeReading(usage=Usage())
     else:
         try:
             reading = FORMATS[target.format].read_whole(body, job.brief)
@@ -350,7 +350,7 @@ async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot:
             raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
     log.phase, log.delivered, log.ended = "done", True, True
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
-    log.usage, log.whole_text_bytes = reading.usage, reading.text_bytes
+    log.usage, log.reading = reading.usage, reading
     return WholeWinner(
         target, log, opened, slot, header_rules.content_type(content_type, "application/json"), body, reading
     )

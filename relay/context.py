@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wire.format import StreamWatch
+from wire.format import StreamWatch, WholeReading
 from wire.types import Brief, Usage
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class AttemptLog:
     bytes_sent: int = 0
     bytes_received: int = 0
     usage: Usage = NO_USAGE
-    whole_text_bytes: int = 0
+    reading: WholeReading | None = None
+    """What a whole answer said."""
     delivered: bool = False
     ended: bool = False
     maybe_billed: bool = False
@@ -53,7 +54,8 @@ class AttemptLog:
     @property
     def text_bytes(self) -> int:
         """UTF-8 bytes of text that were delivered to us. Takes time: they are measured when asked."""
-        return self.whole_text_bytes if self.watch is None else self.watch.text_bytes
+        told = self.watch or self.reading
+        return told.text_bytes if told is not None else 0
 
     def sent(self) -> None:
         """The whole request has left: from here on the vendor may do the work, and bill it."""

@@ -8,16 +8,27 @@ from typing import Any
 
 import msgspec
 
-from wire.body import Fields, elements, part_needs, read_fields, read_model
+from wire.body import (
+    NOTHING,
+    Integer,
+    ModelName,
+    elements,
+    holds,
+    ordinary,
+    part_needs,
+    read_fields,
+    read_model,
+    word_in,
+)
 from wire.errors import read_error_body, read_inband
 from wire.format import StreamWatch, WholeReading
-from wire.jsons import as_object, as_objects, as_text, dumps, load_object
+from wire.jsons import as_object, as_objects, as_text, dumps, load_object, typed
 from wire.passthrough import Meter, Sight, Watch
 from wire.splice import apply, model_edits
 from wire.sse import MAX_EVENT, Frame
 from wire.types import COUNT_TOKENS, Brief, Fault, InbandError, Usage
 from wire.urls import join
-from wire.usage import ANTHROPIC, Counters, from_anthropic
+from wire.usage import ANTHROPIC, Count, Counters, anthropic_usage, from_anthropic
 
 _FAULTS: Mapping[str, tuple[int, str]] = {
     "invalid_request": (400, "invalid_request_error"),
@@ -46,6 +57,43 @@ _WHOLE_METER = Meter("text", "thinking")
 _OPENING_BLOCKS = frozenset(("text", "thinking"))
 
 
+class _Request(msgspec.Struct):
+    """What is looked at of a request."""
+
+    model: ModelName
+    stream: bool | None = None
+    max_tokens: Integer | None = None
+    thinking: msgspec.Raw = NOTHING
+    tools: msgspec.Raw = NOTHING
+    messages: msgspec.Raw = NOTHING
+
+
+class _CacheCreation(msgspec.Struct):
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_creation: _CacheCreation | None = None
+    server_tool_use: dict[str, Count | None] | None = None
+    service_tier: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    """What is looked at of a whole answer."""
+
+    type: str | None = None
+    id: str | None = None
+    content: list[msgspec.Raw] | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+    error: None = None
+
+
 class _Part(msgspec.Struct):
     type: str = ""
     content: msgspec.Raw = msgspec.Raw(b"null")
@@ -55,6 +103,8 @@ class _Message(msgspec.Struct):
     content: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_REQUEST = msgspec.json.Decoder(_Request)
+_ANSWER = msgspec.json.Decoder(_Answer)
 _MESSAGES = msgspec.json.Decoder(list[_Message])
 _PARTS = msgspec.json.Decoder(list[_Part])
 
@@ -75,14 +125,14 @@ class Anthropic:
         headers: Mapping[str, str] | None = None,
     ) -> Brief:
         """Reads what the relay must know."""
-        fields = read_fields(body)
-        limit = fields.integer("max_tokens")
+        asked = ordinary(body, _REQUEST) or _read_closely(body)
+        limit = asked.max_tokens
         return Brief(
-            model=read_model(fields),
+            model=asked.model,
             kind=kind,
-            stream=fields.flag("stream") and kind != COUNT_TOKENS,
+            stream=bool(asked.stream) and kind != COUNT_TOKENS,
             max_tokens=limit if limit is not None and limit >= 0 else None,
-            needs=_needs(fields, body, headers or {}),
+            needs=_needs(asked, body, headers or {}),
         )
 
     def retarget(self, body: bytes, brief: Brief, *, model: str, ask_usage: bool = True) -> bytes:
@@ -103,21 +153,17 @@ class Anthropic:
 
     def read_whole(self, body: bytes, brief: Brief) -> WholeReading:
         """Reads a whole answer. Counting tokens costs none."""
-        answer = load_object(body)
-        if _is_error(answer):
-            return WholeReading(Usage(), error=read_inband(answer), has_content=False)
-        if brief.kind == COUNT_TOKENS:
-            return WholeReading(Usage(), has_content="input_tokens" in answer)
-        raw = Counters()
-        _merge(raw, answer.get("usage"))
-        raw.final = True
-        reason = as_text(answer.get("stop_reason"))
+        answer = typed(body, _ANSWER) if brief.kind != COUNT_TOKENS else None
+        if answer is None or answer.type == "error":
+            return _read_odd_answer(body, brief)
+        reason = answer.stop_reason or ""
         return WholeReading(
-            usage=from_anthropic(raw),
-            finish_reason=reason,
-            response_id=as_text(answer.get("id")),
-            text_bytes=_WHOLE_METER.measure(body) + _inputs_size(answer),
-            has_content=bool(answer.get("content")) or bool(reason),
+            _usage(answer.usage),
+            reason,
+            answer.id or "",
+            bool(answer.content) or bool(reason),
+            body=body,
+            measure=_text_size,
         )
 
     def read_error(self, status: int, body: bytes) -> InbandError:
@@ -210,10 +256,69 @@ def _is_error(event: Mapping[str, Any]) -> bool:
     return event.get("type") == "error" or bool(event.get("error"))
 
 
-def _inputs_size(answer: Mapping[str, Any]) -> int:
-    """Bytes of the tool calls' input, which is an object in a whole answer."""
-    return sum(
-        len(dumps(block["input"])) for block in as_objects(answer.get("content")) if block.get("input")
+def _text_size(body: bytes) -> int:
+    """Bytes of text in a whole answer, and of the tool calls' input, which is an object there."""
+    blocks = as_objects(load_object(body).get("content")) if b'"input"' in body else ()
+    inputs = sum(len(dumps(block["input"])) for block in blocks if block.get("input"))
+    return _WHOLE_METER.measure(body) + inputs
+
+
+def _read_odd_answer(body: bytes, brief: Brief) -> WholeReading:
+    """An answer that is an error, counts tokens, or is not as its type says. Raises BadFrame where it is not
+    JSON."""
+    answer = load_object(body)
+    if _is_error(answer):
+        return WholeReading(Usage(), error=read_inband(answer), has_content=False)
+    if brief.kind == COUNT_TOKENS:
+        return WholeReading(Usage(), has_content="input_tokens" in answer)
+    raw = Counters()
+    _merge(raw, answer.get("usage"))
+    raw.final = True
+    reason = as_text(answer.get("stop_reason"))
+    return WholeReading(
+        usage=from_anthropic(raw),
+        finish_reason=reason,
+        response_id=as_text(answer.get("id")),
+        has_content=bool(answer.get("content")) or bool(reason),
+        body=body,
+        measure=_text_size,
+    )
+
+
+def _usage(told: _Usage | None) -> Usage:
+    if told is None:
+        return Usage()
+    written, used = told.cache_creation, told.server_tool_use
+    return anthropic_usage(
+        source=told.input_tokens,
+        output=told.output_tokens,
+        read=told.cache_read_input_tokens,
+        written=told.cache_creation_input_tokens,
+        short=None if written is None else written.ephemeral_5m_input_tokens,
+        long=None if written is None else written.ephemeral_1h_input_tokens,
+        service_tier=told.service_tier or "",
+        tool_uses=_tool_uses(used) if used else None,
+    )
+
+
+def _tool_uses(used: Mapping[str, int | None]) -> dict[str, int]:
+    return {
+        key.removesuffix("_requests"): count
+        for key, count in used.items()
+        if count and key.endswith("_requests")
+    }
+
+
+def _read_closely(body: bytes) -> _Request:
+    """A request that is not an ordinary one. Raises BadRequest where it cannot be relayed."""
+    fields = read_fields(body)
+    return _Request(
+        model=read_model(fields),
+        stream=fields.flag("stream"),
+        max_tokens=fields.integer("max_tokens"),
+        thinking=fields.value("thinking"),
+        tools=fields.value("tools"),
+        messages=fields.value("messages"),
     )
 
 
@@ -222,17 +327,18 @@ def _envelope(fault: Fault, request_id: str) -> dict[str, Any]:
     return {"type": "error", "error": error, "request_id": request_id}
 
 
-def _needs(fields: Fields, body: bytes, headers: Mapping[str, str]) -> frozenset[str]:
-    needs = set()
-    if fields.given("tools"):
+def _needs(asked: _Request, body: bytes, headers: Mapping[str, str]) -> frozenset[str]:
+    needs = part_needs(bytes(asked.messages), _PART_NEEDS, _part_types)
+    if asked.tools and holds(asked.tools):
         needs.add("tools")
-    if fields.given("thinking") and fields.within("thinking").text("type") != "disabled":
+    if asked.thinking and holds(asked.thinking) and word_in(asked.thinking, "type") != "disabled":
         needs.add("thinking")
     if b'"1h"' in body and _LONG_CACHE.search(body):
         needs.add("cache_1h")
-    if any(tag.strip().startswith("context-1m") for tag in headers.get("anthropic-beta", "").split(",")):
+    tags = headers.get("anthropic-beta", "")
+    if "context-1m" in tags and any(tag.strip().startswith("context-1m") for tag in tags.split(",")):
         needs.add("context_1m")
-    return frozenset(needs | part_needs(fields.raw("messages"), _PART_NEEDS, _part_types))
+    return frozenset(needs)
 
 
 def _part_types(messages: bytes) -> Iterable[str]:

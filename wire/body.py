@@ -6,11 +6,12 @@ A caller's body is hostile input: whatever it holds, reading it gives fields or 
 from __future__ import annotations
 
 import codecs
+import operator
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -29,32 +30,35 @@ GUARDED = frozenset(
 )
 """Fields that may be given once: what the relay checks must be what upstream obeys (security.md row 30)."""
 
-_MODEL = re.compile(r"[\w.:@\-/]{1,200}", re.ASCII)
 _INTEGER = re.compile(rb"-?\d{1,18}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _STRING = re.compile(rb'"[^"]*"')
 _BACKSLASHES = re.compile(rb"\\*+.?", re.DOTALL)
 _DEPTH_STEPS = bytes(1 if char in b"{[" else 255 for char in range(256))
 _NOT_BRACKETS = bytes(char for char in range(256) if char not in b"{}[]")
-_EMPTY = frozenset((b"null", b"false", b"[]", b"{}", b'""'))
+_EMPTY = frozenset((b"", b"null", b"false", b"[]", b"{}", b'""'))
+NOTHING = msgspec.Raw()
+"""A field that is absent."""
+
+_MODEL = re.compile(r"^(?!.*(?:\.\.|//))[A-Za-z0-9_.:@/-]{1,200}\Z")
+ModelName = Annotated[str, msgspec.Meta(pattern=_MODEL.pattern)]
+"""A model's name as `checked_model` takes it."""
+Integer = Annotated[int, msgspec.Meta(gt=-(10**18), lt=10**18)]
+"""An integer as `Fields.integer` takes it."""
 
 
 class TooManyFields(Exception):
     """A large body has more than MAX_FIELDS fields."""
 
 
-class Name:
+class Name(str):
     """A key as it stands in the body. Equal keys are different names, so that a mapping keeps each of
     them."""
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
-def _name(_type: type, text: Any) -> Name:
-    return Name(text)
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
 
 
 def _counted_name() -> Callable[[type, Any], Name]:
@@ -70,7 +74,7 @@ def _counted_name() -> Callable[[type, Any], Name]:
     return name
 
 
-_FIELDS = msgspec.json.Decoder(dict[Name, msgspec.Raw], dec_hook=_name)
+_FIELDS = msgspec.json.Decoder(dict[Name, msgspec.Raw], dec_hook=operator.call)  # no frame for a name
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 
@@ -147,13 +151,16 @@ class Fields:
 
     def __init__(self, found: Mapping[Name, msgspec.Raw], guarded: frozenset[str] = GUARDED) -> None:
         """Raises BadRequest where a guarded field is repeated."""
-        self._raws = {name.text: raw for name, raw in found.items()}
+        self._raws = dict(zip(map(str, found), found.values(), strict=True))
         if len(self._raws) < len(found):
             seen = set()
-            for name in found:
-                if name.text in guarded and name.text in seen:
-                    raise BadRequest(f"'{name.text}' is given more than once", param=name.text)
-                seen.add(name.text)
+            for name in map(str, found):
+                if name in guarded and name in seen:
+                    raise BadRequest(f"'{name}' is given more than once", param=name)
+                seen.add(name)
+
+    def __len__(self) -> int:
+        return len(self._raws)
 
     def __contains__(self, name: str) -> bool:
         return name in self._raws
@@ -163,15 +170,13 @@ class Fields:
         raw = self._raws.get(name)
         return b"null" if raw is None else bytes(raw)
 
+    def value(self, name: str) -> msgspec.Raw:
+        """The field as it stands there; NOTHING where it is absent."""
+        return self._raws.get(name, NOTHING)
+
     def given(self, name: str) -> bool:
         """Whether the field holds something: not absent, null, false, "", an empty list or object."""
-        raw = self._raws.get(name)
-        if raw is None:
-            return False
-        if len(memoryview(raw)) > 64:
-            return True
-        value = bytes(raw)
-        return value not in _EMPTY and not (value[:1] in b"[{" and not value[1:-1].strip())
+        return holds(self.value(name))
 
     def flag(self, name: str) -> bool:
         """A boolean, false where absent or null. Raises BadRequest for anything else."""
@@ -209,11 +214,44 @@ class Fields:
 
     def count(self, name: str) -> int:
         """A number of repetitions: at least 1."""
-        value = self.integer(name)
-        return min(value, MAX_COUNT) if value is not None and value > 0 else 1
+        return repetitions(self.integer(name))
 
 
 _NO_FIELDS = Fields({})
+
+
+def holds(raw: msgspec.Raw) -> bool:
+    """Whether a field is more than absent, null, false, "", an empty list or object."""
+    if len(memoryview(raw)) > 64:
+        return True
+    value = bytes(raw)
+    return value not in _EMPTY and not (value[:1] in b"[{" and not value[1:-1].strip())
+
+
+def repetitions(number: int | None) -> int:
+    """A number of repetitions: at least 1."""
+    return min(number, MAX_COUNT) if number is not None and number > 0 else 1
+
+
+def word_in(raw: msgspec.Raw, name: str) -> str:
+    """The string of this name in an object; empty where there is none."""
+    value = bytes(raw)
+    return Fields(raw_fields(value)).text(name) if value[:1] == b"{" else ""
+
+
+def ordinary(body: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """A request as the decoder's type tells it, read by the C library alone. None where something about it
+    wants a closer look (`read_fields`): it is not valid, repeats a field, may nest too deep, or holds a value
+    of another type."""
+    try:
+        if not body.isascii():
+            check_utf8(body)  # the parser does not look into the strings that it skips
+        found = raw_fields(body)
+        if len(set(map(str, found))) < len(found) or _too_deep(body, found.values()):
+            return None
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, TooManyFields, UnicodeDecodeError):
+        return None
 
 
 def read_fields(body: bytes, guarded: frozenset[str] = GUARDED) -> Fields:
@@ -256,7 +294,7 @@ def read_model(fields: Fields) -> str:
 
 def checked_model(name: str) -> str:
     """The name, where it is one. Raises BadRequest: it becomes part of an address."""
-    if not _MODEL.fullmatch(name) or ".." in name or "//" in name:
+    if not _MODEL.match(name):
         raise BadRequest("'model' is not a valid model name", param="model")
     return name
 

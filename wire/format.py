@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -58,10 +58,17 @@ class WholeReading(msgspec.Struct, frozen=True):
     usage: Usage
     finish_reason: str = ""
     response_id: str = ""
-    text_bytes: int = 0
     has_content: bool = True
     """False for an answer that holds nothing at all (`{}`, no choices): an empty answer."""
     error: InbandError | None = None
+    body: bytes = b""
+    measure: Callable[[bytes], int] | None = None
+    """Finds out how much text the body holds."""
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of delivered text, by the format's own keys (accounting.md). Measured when asked."""
+        return self.measure(self.body) if self.measure is not None else 0
 
 
 class WireFormat(Protocol):

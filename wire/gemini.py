@@ -12,13 +12,13 @@ from wire.arrays import ArrayFramer, read_element
 from wire.body import GUARDED, LARGE, Fields, checked_model, elements, length, read_fields
 from wire.errors import read_error_body, read_inband
 from wire.format import Passed, StreamWatch, WholeReading
-from wire.jsons import as_object, as_objects, as_text, dumps, load_object
+from wire.jsons import as_object, as_objects, as_text, dumps, load_object, typed
 from wire.passthrough import NOTHING, Meter, Sight, Watch
 from wire.splice import Edit, apply, item_spans, spans
 from wire.sse import MAX_EVENT, Frame
-from wire.types import COUNT_TOKENS, EMBED, BadFrame, BadRequest, Brief, Fault, InbandError, Usage
+from wire.types import COUNT_TOKENS, EMBED, GENERATE, BadFrame, BadRequest, Brief, Fault, InbandError, Usage
 from wire.urls import join, model_path
-from wire.usage import GEMINI, Counters, from_gemini
+from wire.usage import GEMINI, Count, Counters, from_gemini, gemini_usage
 
 _FAULTS: Mapping[str, tuple[int, str]] = {
     "invalid_request": (400, "INVALID_ARGUMENT"),
@@ -50,6 +50,34 @@ _METER = Meter("text")
 _NO_REASON = frozenset(("", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED"))
 
 
+class _Usage(msgspec.Struct, rename="camel"):
+    prompt_token_count: Count | None = None
+    tool_use_prompt_token_count: Count | None = None
+    candidates_token_count: Count | None = None
+    thoughts_token_count: Count | None = None
+    cached_content_token_count: Count | None = None
+    total_token_count: Count | None = None
+    service_tier: str | None = None
+
+
+class _Candidate(msgspec.Struct, rename="camel"):
+    finish_reason: str | None = None
+
+
+class _Feedback(msgspec.Struct, rename="camel"):
+    block_reason: str | None = None
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    """What is looked at of a whole answer."""
+
+    response_id: str | None = None
+    candidates: list[_Candidate] | None = None
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _Usage | None = None
+    error: None = None
+
+
 class _Media(msgspec.Struct):
     mime: str = msgspec.field(default="", name="mimeType")
     mime_type: str = ""
@@ -66,6 +94,7 @@ class _Content(msgspec.Struct):
     parts: list[_Part] = []
 
 
+_ANSWER = msgspec.json.Decoder(_Answer)
 _CONTENTS = msgspec.json.Decoder(list[_Content])
 
 
@@ -86,11 +115,7 @@ class Gemini:
     ) -> Brief:
         """Reads what the relay must know; model and streaming stand in the path."""
         fields = read_fields(body, _GUARDED)
-        _refuse_two_spellings(fields, _CONFIG)
-        config = fields.within(*_CONFIG, guarded=_CONFIG_GUARDED)
-        for pair in (_LIMIT, _COUNT):
-            _refuse_two_spellings(config, pair)
-        limits = [limit for name in _LIMIT if (limit := config.integer(name)) is not None and limit >= 0]
+        config = _config(fields)
         event_stream = "alt=sse" in query.split("&")
         _, named, action = split_path(path)
         stream = action.startswith("stream") if path else event_stream
@@ -101,7 +126,7 @@ class Gemini:
             stream=stream,
             array=stream and not event_stream,
             count=_count(fields, config, kind),
-            max_tokens=limits[0] if limits else None,
+            max_tokens=_limit(config),
             needs=_needs(fields, config),
         )
 
@@ -127,25 +152,20 @@ class Gemini:
 
     def read_whole(self, body: bytes, brief: Brief) -> WholeReading:
         """Reads a whole answer. Counting tokens costs none."""
-        answer = load_object(body)
-        if answer.get("error"):
-            return WholeReading(Usage(), error=read_inband(answer), has_content=False)
-        if brief.kind == COUNT_TOKENS:
-            return WholeReading(Usage(), has_content="totalTokens" in answer)
-        raw = Counters()
-        _merge(raw, answer)
-        raw.final = True
-        if brief.kind == EMBED:
-            return WholeReading(from_gemini(raw), has_content="embedding" in answer or "embeddings" in answer)
-        candidates = as_objects(answer.get("candidates"))
-        reasons = [_reason(candidate.get("finishReason")) for candidate in candidates]
-        blocked = _blocked(answer)
+        answer = typed(body, _ANSWER) if brief.kind == GENERATE else None
+        if answer is None:
+            return _read_odd_answer(body, brief)
+        reason, feedback = "", answer.prompt_feedback
+        for candidate in answer.candidates or ():
+            reason = reason or _reason(candidate.finish_reason)
+        blocked = "" if feedback is None else _reason(feedback.block_reason)
         return WholeReading(
-            usage=from_gemini(raw),
-            finish_reason=next((reason for reason in reasons if reason), blocked),
-            response_id=as_text(answer.get("responseId")),
-            text_bytes=_METER.measure(body) + _args_size(candidates),
-            has_content=bool(candidates) or bool(blocked),
+            _usage(answer.usage_metadata),
+            reason or blocked,
+            answer.response_id or "",
+            bool(answer.candidates) or bool(blocked),
+            body=body,
+            measure=_text_size,
         )
 
     def read_error(self, status: int, body: bytes) -> InbandError:
@@ -278,6 +298,54 @@ def _has_content(candidate: Mapping[str, Any]) -> bool:
     return any(part[key] for part in _parts(candidate) for key in part if key != "thought")
 
 
+def _read_odd_answer(body: bytes, brief: Brief) -> WholeReading:
+    """An answer that is an error, that holds no text, or is not as its type says. Raises BadFrame where it is
+    not JSON."""
+    answer = load_object(body)
+    if answer.get("error"):
+        return WholeReading(Usage(), error=read_inband(answer), has_content=False)
+    if brief.kind == COUNT_TOKENS:
+        return WholeReading(Usage(), has_content="totalTokens" in answer)
+    raw = Counters()
+    _merge(raw, answer)
+    raw.final = True
+    if brief.kind == EMBED:
+        return WholeReading(from_gemini(raw), has_content="embedding" in answer or "embeddings" in answer)
+    candidates = as_objects(answer.get("candidates"))
+    reasons = [_reason(candidate.get("finishReason")) for candidate in candidates]
+    blocked = _blocked(answer)
+    return WholeReading(
+        usage=from_gemini(raw),
+        finish_reason=next((reason for reason in reasons if reason), blocked),
+        response_id=as_text(answer.get("responseId")),
+        has_content=bool(candidates) or bool(blocked),
+        body=body,
+        measure=_text_size,
+    )
+
+
+def _usage(told: _Usage | None) -> Usage:
+    if told is None:
+        return Usage()
+    return gemini_usage(
+        prompt=told.prompt_token_count,
+        tool_use=told.tool_use_prompt_token_count,
+        candidates=told.candidates_token_count,
+        thoughts=told.thoughts_token_count,
+        read=told.cached_content_token_count,
+        total=told.total_token_count,
+        service_tier=told.service_tier or "",
+    )
+
+
+def _text_size(body: bytes) -> int:
+    """Bytes of text in a whole answer, and of the function calls' arguments."""
+    size = _METER.measure(body)
+    if b'"args"' in body:
+        size += _args_size(as_objects(load_object(body).get("candidates")))
+    return size
+
+
 def _args_size(candidates: Iterable[Mapping[str, Any]]) -> int:
     """Bytes of function calls' arguments, which are objects on this wire, less what the meter finds."""
     calls = (as_object(part.get("functionCall")) for each in candidates for part in _parts(each))
@@ -293,8 +361,9 @@ def _error_object(fault: Fault) -> dict[str, Any]:
 def split_path(path: str) -> tuple[str, str, str]:
     """Version, model and verb of the client's path: `/v1beta/models/x:generateContent`. Some clients escape
     the colon and the at sign; any other escape stays and makes the name a bad one."""
-    for escaped, char in (("%3A", ":"), ("%3a", ":"), ("%40", "@")):
-        path = path.replace(escaped, char)
+    if "%" in path:
+        for escaped, char in (("%3A", ":"), ("%3a", ":"), ("%40", "@")):
+            path = path.replace(escaped, char)
     version, _, rest = path.partition("/models/")
     model, _, verb = rest.rpartition(":")
     return version, model, verb
@@ -317,32 +386,53 @@ def _model_edits(body: bytes, model: str) -> Iterable[Edit]:
             for name, first, last in spans(body, start, end):
                 if name == "model" and body[first : first + 1] == b'"':
                     named = body[first : first + 8] == b'"models/'
-                    yield Edit(first, last, msgspec.json.encode(_resource(model) if named else model))
+                    value = msgspec.json.encode(_resource(model) if named else model)
+                    if body[first:last] != value:
+                        yield first, last, value
+
+
+def _config(fields: Fields) -> Fields:
+    """The settings of a request, which may stand under one of two names."""
+    _refuse_two_spellings(fields, _CONFIG)
+    config = fields.within(*_CONFIG, guarded=_CONFIG_GUARDED)
+    if config:
+        _refuse_two_spellings(config, _LIMIT)
+        _refuse_two_spellings(config, _COUNT)
+    return config
+
+
+def _limit(config: Fields) -> int | None:
+    limits = [config.integer(name) for name in _LIMIT] if config else []
+    return next((limit for limit in limits if limit is not None and limit >= 0), None)
 
 
 def _refuse_two_spellings(fields: Fields, names: tuple[str, str]) -> None:
-    if all(name in fields for name in names):
-        name, alias = names
+    name, alias = names
+    if name in fields and alias in fields:
         raise BadRequest(f"'{name}' is given twice, the second time as '{alias}'", param=name)
 
 
 def _count(fields: Fields, config: Fields, kind: str) -> int:
     if kind == EMBED:
         return length(fields.raw("requests"))
-    return max(config.count(name) for name in _COUNT)
+    return max(config.count(name) for name in _COUNT) if config else 1
 
 
 def _needs(fields: Fields, config: Fields) -> frozenset[str]:
     needs = set()
     if fields.given("tools"):
         needs.add("tools")
-    thinking = config.within("thinkingConfig", "thinking_config")
-    if any(name in thinking for name in ("thinkingLevel", "thinking_level", "includeThoughts")) or (
-        max(thinking.integer("thinkingBudget") or 0, thinking.integer("thinking_budget") or 0) > 0
-    ):
+    if config and _thinks(config):
         needs.add("thinking")
     needs.update(_media_need(mime) for mime in _mimes(fields.raw("contents")))
     return frozenset(needs)
+
+
+def _thinks(config: Fields) -> bool:
+    thinking = config.within("thinkingConfig", "thinking_config")
+    return any(name in thinking for name in ("thinkingLevel", "thinking_level", "includeThoughts")) or (
+        max(thinking.integer("thinkingBudget") or 0, thinking.integer("thinking_budget") or 0) > 0
+    )
 
 
 def _mimes(contents: bytes) -> Iterable[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import orjson
 
 from wire.types import BadFrame
+
+T = TypeVar("T")
 
 
 def loads(data: bytes) -> Any:
@@ -24,6 +27,17 @@ def loads(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadFrame("not valid JSON") from error
+
+
+def typed(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """What the decoder's type tells of upstream's JSON, read by the C library alone; None where something is
+    odd, and wants a closer look (`load_object`)."""
+    try:
+        if not data.isascii():
+            data.decode("utf-8")  # the parser does not look into the strings that it skips
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def load_object(data: bytes) -> dict[str, Any]:

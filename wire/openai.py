@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wire.body import Fields
+import msgspec
+
+from wire.body import holds, word_in
 from wire.jsons import dumps
 from wire.types import Brief, Fault
 from wire.urls import join
@@ -57,10 +59,10 @@ def credentials(secret: str, style: str = "") -> dict[str, str]:
     return {"authorization": f"Bearer {secret}"}
 
 
-def asks_for_thinking(fields: Fields) -> bool:
+def asks_for_thinking(effort: str | None, reasoning: msgspec.Raw, thinking: msgspec.Raw) -> bool:
     """Whether a request turns reasoning on, in one of the ways that vendors have."""
-    if fields.text("reasoning_effort") not in ("", "none"):
+    if effort and effort != "none":
         return True
-    if fields.given("reasoning"):
-        return fields.within("reasoning").text("effort") != "none"
-    return fields.given("thinking") and fields.within("thinking").text("type") != "disabled"
+    if reasoning and holds(reasoning):
+        return word_in(reasoning, "effort") != "none"
+    return bool(thinking) and holds(thinking) and word_in(thinking, "type") != "disabled"

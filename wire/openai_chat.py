@@ -9,15 +9,26 @@ from typing import Any
 import msgspec
 
 from wire import openai, openai_family
-from wire.body import Fields, elements, part_needs, read_fields, read_model
+from wire.body import (
+    NOTHING,
+    Integer,
+    ModelName,
+    elements,
+    holds,
+    ordinary,
+    part_needs,
+    read_fields,
+    read_model,
+    repetitions,
+)
 from wire.errors import read_error_body, read_inband
 from wire.format import Passed, StreamWatch, WholeReading
-from wire.jsons import as_object, as_objects, as_text, dumps, load_object
+from wire.jsons import as_object, as_objects, as_text, dumps, load_object, typed
 from wire.passthrough import Meter, Sight, Watch
 from wire.splice import apply, model_edits, usage_edits
 from wire.sse import MAX_EVENT, Frame
 from wire.types import COMPLETE, GENERATE, Brief, Fault, InbandError, Usage
-from wire.usage import OPENAI, Counters, from_openai
+from wire.usage import OPENAI, Count, Counters, from_openai, openai_usage
 
 TEXT_KEYS = ("content", "reasoning_content", "arguments")
 _FINISHED = re.compile(rb'"finish_reason"\s*+:\s*+"')
@@ -30,6 +41,61 @@ _PART_NEEDS = {
 }
 
 
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Request(msgspec.Struct):
+    """What is looked at of a request."""
+
+    model: ModelName
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    n: Integer | None = None
+    max_completion_tokens: Integer | None = None
+    max_tokens: Integer | None = None
+    store: bool | None = None
+    reasoning_effort: str | None = None
+    reasoning: msgspec.Raw = NOTHING
+    thinking: msgspec.Raw = NOTHING
+    tools: msgspec.Raw = NOTHING
+    functions: msgspec.Raw = NOTHING
+    messages: msgspec.Raw = NOTHING
+
+
+class _InputDetails(msgspec.Struct):
+    cached_tokens: Count | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: Count | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    total_tokens: Count | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+    prompt_cache_hit_tokens: Count | None = None
+    cached_tokens: Count | None = None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    """What is looked at of a whole answer."""
+
+    id: str | None = None
+    object: str | None = None
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    service_tier: str | None = None
+    error: None = None
+
+
 class _Message(msgspec.Struct):
     content: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -38,6 +104,8 @@ class _Part(msgspec.Struct):
     type: str = ""
 
 
+_REQUEST = msgspec.json.Decoder(_Request)
+_ANSWER = msgspec.json.Decoder(_Answer)
 _MESSAGES = msgspec.json.Decoder(list[_Message])
 _PARTS = msgspec.json.Decoder(list[_Part])
 
@@ -60,18 +128,17 @@ class OpenAIChat:
         """Reads what the relay must know."""
         if kind != GENERATE:
             return openai_family.peek(body, kind)
-        fields = read_fields(body)
-        stream = fields.flag("stream")
-        limits = (fields.integer("max_completion_tokens"), fields.integer("max_tokens"))
+        asked = ordinary(body, _REQUEST) or _read_closely(body)
+        stream, options = bool(asked.stream), asked.stream_options
         return Brief(
-            model=read_model(fields),
+            model=asked.model,
             kind=kind,
             stream=stream,
-            wants_usage=stream and openai_family.wants_usage(fields),
-            count=fields.count("n"),
-            max_tokens=max((limit for limit in limits if limit is not None and limit >= 0), default=None),
-            needs=_needs(fields),
-            store=fields.said("store"),
+            wants_usage=stream and options is not None and bool(options.include_usage),
+            count=repetitions(asked.n),
+            max_tokens=_limit(asked),
+            needs=_needs(asked),
+            store=asked.store,
         )
 
     def retarget(self, body: bytes, brief: Brief, *, model: str, ask_usage: bool = True) -> bytes:
@@ -98,20 +165,19 @@ class OpenAIChat:
         """Reads a whole answer."""
         if brief.kind not in (GENERATE, COMPLETE):
             return openai_family.read_whole(body, brief)
-        answer = load_object(body)
-        if is_error(answer):
-            return WholeReading(Usage(), error=read_inband(answer), has_content=False)
-        raw = Counters()
-        raw.merge(answer.get("usage"), OPENAI)
-        raw.service_tier = as_text(answer.get("service_tier"))
-        raw.final = True
-        choices = as_objects(answer.get("choices"))
+        answer = typed(body, _ANSWER)
+        if answer is None or answer.object == "error":
+            return _read_odd_answer(body, brief)
+        finish_reason = ""
+        for choice in answer.choices or ():
+            finish_reason = finish_reason or choice.finish_reason or ""
         return WholeReading(
-            usage=from_openai(raw),
-            finish_reason=next((reason for c in choices if (reason := as_text(c.get("finish_reason")))), ""),
-            response_id=as_text(answer.get("id")),
-            text_bytes=meter(brief).measure(body),
-            has_content=bool(choices),
+            _usage(answer.usage, answer.service_tier or ""),
+            finish_reason,
+            answer.id or "",
+            bool(answer.choices),
+            body=body,
+            measure=meter(brief).measure,
         )
 
     def read_error(self, status: int, body: bytes) -> InbandError:
@@ -222,13 +288,81 @@ def meter(brief: Brief) -> Meter:
     return _COMPLETION_METER if brief.kind == COMPLETE else _CHAT_METER
 
 
-def _needs(fields: Fields) -> frozenset[str]:
-    needs = set()
-    if fields.given("tools") or fields.given("functions"):
+def _read_closely(body: bytes) -> _Request:
+    """A request that is not an ordinary one. Raises BadRequest where it cannot be relayed."""
+    fields = read_fields(body)
+    return _Request(
+        model=read_model(fields),
+        stream=fields.flag("stream"),
+        stream_options=_StreamOptions(openai_family.wants_usage(fields)),
+        n=fields.integer("n"),
+        max_completion_tokens=fields.integer("max_completion_tokens"),
+        max_tokens=fields.integer("max_tokens"),
+        store=fields.said("store"),
+        reasoning_effort=fields.text("reasoning_effort"),
+        reasoning=fields.value("reasoning"),
+        thinking=fields.value("thinking"),
+        tools=fields.value("tools"),
+        functions=fields.value("functions"),
+        messages=fields.value("messages"),
+    )
+
+
+def _limit(asked: _Request) -> int | None:
+    limit, older = asked.max_completion_tokens, asked.max_tokens
+    if limit is None or (older is not None and older > limit):
+        limit = older
+    return limit if limit is not None and limit >= 0 else None
+
+
+def _needs(asked: _Request) -> frozenset[str]:
+    needs = part_needs(bytes(asked.messages), _PART_NEEDS, _part_types)
+    if (asked.tools and holds(asked.tools)) or (asked.functions and holds(asked.functions)):
         needs.add("tools")
-    if openai.asks_for_thinking(fields):
+    if openai.asks_for_thinking(asked.reasoning_effort, asked.reasoning, asked.thinking):
         needs.add("thinking")
-    return frozenset(needs | part_needs(fields.raw("messages"), _PART_NEEDS, _part_types))
+    return frozenset(needs)
+
+
+def _read_odd_answer(body: bytes, brief: Brief) -> WholeReading:
+    """An answer that is an error, or is not as its type says. Raises BadFrame where it is not JSON."""
+    answer = load_object(body)
+    if is_error(answer):
+        return WholeReading(Usage(), error=read_inband(answer), has_content=False)
+    raw = Counters()
+    raw.merge(answer.get("usage"), OPENAI)
+    raw.service_tier = as_text(answer.get("service_tier"))
+    raw.final = True
+    choices = as_objects(answer.get("choices"))
+    return WholeReading(
+        usage=from_openai(raw),
+        finish_reason=next((reason for c in choices if (reason := as_text(c.get("finish_reason")))), ""),
+        response_id=as_text(answer.get("id")),
+        has_content=bool(choices),
+        body=body,
+        measure=meter(brief).measure,
+    )
+
+
+def _usage(told: _Usage | None, service_tier: str) -> Usage:
+    if told is None:
+        return Usage(service_tier=service_tier)
+    read, details = None, told.prompt_tokens_details
+    if details is not None:
+        read = details.cached_tokens
+    if read is None:
+        read = told.prompt_cache_hit_tokens
+    if read is None:
+        read = told.cached_tokens
+    thought = told.completion_tokens_details
+    return openai_usage(
+        source=told.prompt_tokens,
+        output=told.completion_tokens,
+        total=told.total_tokens,
+        read=read,
+        reasoning=None if thought is None else thought.reasoning_tokens,
+        service_tier=service_tier,
+    )
 
 
 def _part_types(messages: bytes) -> Iterable[str]:

@@ -81,7 +81,7 @@ def read_whole(body: bytes, brief: Brief) -> WholeReading:
         return WholeReading(Usage(), has_content=bool(body))
     # Vectors and pictures are large: what is not looked at stays bytes.
     try:
-        fields = {name.text: raw for name, raw in parsed_fields(body)[1].items()}
+        fields = {str(name): raw for name, raw in parsed_fields(body)[1].items()}
         check_utf8(body)
     except (msgspec.MsgspecError, RecursionError, TooManyFields, UnicodeDecodeError) as error:
         raise BadFrame("not a JSON object") from error
@@ -95,8 +95,9 @@ def read_whole(body: bytes, brief: Brief) -> WholeReading:
     return WholeReading(
         usage=from_openai(raw),
         response_id=as_text(small.get("id")),
-        text_bytes=_WHOLE_METER.measure(body) if brief.kind == TRANSCRIBE else 0,
         has_content=bool(fields),
+        body=body,
+        measure=_WHOLE_METER.measure if brief.kind == TRANSCRIBE else None,
     )
 
 

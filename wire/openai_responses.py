@@ -8,15 +8,25 @@ from typing import Any
 import msgspec
 
 from wire import openai
-from wire.body import Fields, elements, part_needs, read_fields, read_model
+from wire.body import (
+    NOTHING,
+    Integer,
+    ModelName,
+    elements,
+    holds,
+    ordinary,
+    part_needs,
+    read_fields,
+    read_model,
+)
 from wire.errors import read_error_body, read_inband
 from wire.format import StreamWatch, WholeReading
-from wire.jsons import as_object, as_objects, as_text, dumps, load_object
+from wire.jsons import as_object, as_objects, as_text, dumps, load_object, typed
 from wire.passthrough import Meter, Sight, Watch
 from wire.splice import apply, model_edits
 from wire.sse import MAX_EVENT, Frame
 from wire.types import STORED, BadRequest, Brief, Fault, InbandError, Usage
-from wire.usage import RESPONSES, Counters, from_openai
+from wire.usage import RESPONSES, Count, Counters, from_openai, openai_usage
 
 _ENDINGS = ("response.completed", "response.incomplete", "response.failed")
 _OPENERS = frozenset(
@@ -48,6 +58,59 @@ _METER = Meter("delta")
 _WHOLE_METER = Meter("text", "arguments", "refusal", "input")
 
 
+class _Request(msgspec.Struct):
+    """What is looked at of a request."""
+
+    model: ModelName
+    stream: bool | None = None
+    max_output_tokens: Integer | None = None
+    store: bool | None = None
+    previous_response_id: str | None = None
+    reasoning_effort: str | None = None
+    reasoning: msgspec.Raw = NOTHING
+    thinking: msgspec.Raw = NOTHING
+    tools: msgspec.Raw = NOTHING
+    input: msgspec.Raw = NOTHING
+    background: msgspec.Raw = NOTHING
+    conversation: msgspec.Raw = NOTHING
+
+
+class _InputDetails(msgspec.Struct):
+    cached_tokens: Count | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: Count | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
+    input_tokens_details: _InputDetails | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
+class _Incomplete(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Output(msgspec.Struct):
+    type: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    """What is looked at of a whole answer."""
+
+    id: str | None = None
+    status: str | None = None
+    output: list[_Output] | None = None
+    incomplete_details: _Incomplete | None = None
+    usage: _Usage | None = None
+    service_tier: str | None = None
+    error: None = None
+
+
 class _Item(msgspec.Struct):
     type: str = ""
     content: msgspec.Raw = msgspec.Raw(b"null")
@@ -58,6 +121,8 @@ class _Part(msgspec.Struct):
     type: str = ""
 
 
+_REQUEST = msgspec.json.Decoder(_Request)
+_ANSWER = msgspec.json.Decoder(_Answer)
 _ITEMS = msgspec.json.Decoder(list[_Item])
 _PARTS = msgspec.json.Decoder(list[_Part])
 
@@ -80,19 +145,20 @@ class OpenAIResponses:
         """Reads what the relay must know."""
         if kind == STORED:
             return Brief(model="", kind=kind, stream="stream=true" in query.split("&"))
-        fields = read_fields(body)
-        for field in ("background", "conversation"):
-            if fields.given(field):
-                raise BadRequest(f"'{field}' is not supported in this version", param=field)
-        limit = fields.integer("max_output_tokens")
+        asked = ordinary(body, _REQUEST) or _read_closely(body)
+        if asked.background and holds(asked.background):
+            raise _unsupported("background")
+        if asked.conversation and holds(asked.conversation):
+            raise _unsupported("conversation")
+        limit = asked.max_output_tokens
         return Brief(
-            model=read_model(fields),
+            model=asked.model,
             kind=kind,
-            stream=fields.flag("stream"),
+            stream=bool(asked.stream),
             max_tokens=limit if limit is not None and limit >= 0 else None,
-            needs=_needs(fields),
-            previous_id=_previous(fields),
-            store=fields.said("store"),
+            needs=_needs(asked),
+            previous_id=asked.previous_response_id or "",
+            store=asked.store,
         )
 
     def retarget(self, body: bytes, brief: Brief, *, model: str, ask_usage: bool = True) -> bytes:
@@ -113,21 +179,17 @@ class OpenAIResponses:
 
     def read_whole(self, body: bytes, brief: Brief) -> WholeReading:
         """Reads a whole answer; a stored one was billed when it was made."""
-        answer = load_object(body)
-        response_id = as_text(answer.get("id"))
-        if brief.kind == STORED:
-            return WholeReading(Usage(), response_id=response_id)
-        raw = Counters()
-        _merge(raw, answer)
-        raw.final = True
-        if answer.get("error") or answer.get("status") == "failed":
-            return WholeReading(from_openai(raw), response_id=response_id, error=read_inband(answer))
+        answer = typed(body, _ANSWER) if brief.kind != STORED else None
+        if answer is None or answer.status == "failed":
+            return _read_odd_answer(body, brief)
+        incomplete = answer.incomplete_details
         return WholeReading(
-            usage=from_openai(raw),
-            finish_reason=_finish_reason(answer),
-            response_id=response_id,
-            text_bytes=_WHOLE_METER.measure(body),
-            has_content=bool(answer.get("output")) or bool(answer.get("status")),
+            _usage(answer),
+            (incomplete.reason if incomplete is not None else "") or answer.status or "completed",
+            answer.id or "",
+            bool(answer.output) or bool(answer.status),
+            body=body,
+            measure=_WHOLE_METER.measure,
         )
 
     def read_error(self, status: int, body: bytes) -> InbandError:
@@ -248,22 +310,81 @@ def _finish_reason(response: Mapping[str, Any]) -> str:
     return as_text(reason) or as_text(response.get("status")) or "completed"
 
 
-def _previous(fields: Fields) -> str:
-    if not fields.given("previous_response_id"):
-        return ""
+def _unsupported(field: str) -> BadRequest:
+    return BadRequest(f"'{field}' is not supported in this version", param=field)
+
+
+def _read_closely(body: bytes) -> _Request:
+    """A request that is not an ordinary one. Raises BadRequest where it cannot be relayed."""
+    fields = read_fields(body)
     previous = fields.text("previous_response_id")
-    if not previous:
+    if fields.given("previous_response_id") and not previous:
         raise BadRequest("'previous_response_id' must be a string", param="previous_response_id")
-    return previous
+    return _Request(
+        model=read_model(fields),
+        stream=fields.flag("stream"),
+        max_output_tokens=fields.integer("max_output_tokens"),
+        store=fields.said("store"),
+        previous_response_id=previous,
+        reasoning_effort=fields.text("reasoning_effort"),
+        reasoning=fields.value("reasoning"),
+        thinking=fields.value("thinking"),
+        tools=fields.value("tools"),
+        input=fields.value("input"),
+        background=fields.value("background"),
+        conversation=fields.value("conversation"),
+    )
 
 
-def _needs(fields: Fields) -> frozenset[str]:
-    needs = set()
-    if fields.given("tools"):
+def _needs(asked: _Request) -> frozenset[str]:
+    needs = part_needs(bytes(asked.input), _PART_NEEDS, _part_types)
+    if asked.tools and holds(asked.tools):
         needs.add("tools")
-    if openai.asks_for_thinking(fields):
+    if openai.asks_for_thinking(asked.reasoning_effort, asked.reasoning, asked.thinking):
         needs.add("thinking")
-    return frozenset(needs | part_needs(fields.raw("input"), _PART_NEEDS, _part_types))
+    return frozenset(needs)
+
+
+def _read_odd_answer(body: bytes, brief: Brief) -> WholeReading:
+    """An answer that is an error, or is not as its type says. Raises BadFrame where it is not JSON."""
+    answer = load_object(body)
+    response_id = as_text(answer.get("id"))
+    if brief.kind == STORED:
+        return WholeReading(Usage(), response_id=response_id)
+    raw = Counters()
+    _merge(raw, answer)
+    raw.final = True
+    if answer.get("error") or answer.get("status") == "failed":
+        return WholeReading(from_openai(raw), response_id=response_id, error=read_inband(answer))
+    return WholeReading(
+        usage=from_openai(raw),
+        finish_reason=_finish_reason(answer),
+        response_id=response_id,
+        has_content=bool(answer.get("output")) or bool(answer.get("status")),
+        body=body,
+        measure=_WHOLE_METER.measure,
+    )
+
+
+def _usage(answer: _Answer) -> Usage:
+    tools: dict[str, int] = {}
+    for item in answer.output or ():
+        name = _SERVER_TOOLS.get(item.type or "")
+        if name is not None:
+            tools[name] = tools.get(name, 0) + 1
+    service_tier, told = answer.service_tier or "", answer.usage
+    if told is None:
+        return Usage(tool_uses=tools, service_tier=service_tier)
+    cached, thought = told.input_tokens_details, told.output_tokens_details
+    return openai_usage(
+        source=told.input_tokens,
+        output=told.output_tokens,
+        total=told.total_tokens,
+        read=None if cached is None else cached.cached_tokens,
+        reasoning=None if thought is None else thought.reasoning_tokens,
+        service_tier=service_tier,
+        tool_uses=tools,
+    )
 
 
 def _part_types(items: bytes) -> Iterable[str]:

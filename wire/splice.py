@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Iterator
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -13,7 +13,15 @@ from wire.body import parsed_fields, parsed_items
 # A key and its colon, with the comma before it.
 _KEY = re.compile(rb'[\s,]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+:\s*+', re.DOTALL)
 _GAP = re.compile(rb"[\s,]*+")
-_MODEL = re.compile(rb'"model"\s*+:\s*+("[^"\\]*+")')
+_NAMED = rb'"model"\s*+:\s*+("[^"\\]*+")'
+_KEY_OF_ANOTHER = rb'\s*+"(?!model")[^"\\]*+"\s*+:\s*+'
+_PLAIN = rb'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s"\\,:{}\[\]]++)'
+_FLAT = rb"\{(?:[\s,:]*+%b)*+\s*+\}" % _PLAIN
+# The model's name at the top level: all before it is plain, or all behind it is plain or a flat object.
+_LEADING = re.compile(rb"\s*+\{(?:%b%b\s*+,)*+\s*+%b" % (_KEY_OF_ANOTHER, _PLAIN, _NAMED), re.DOTALL)
+_TRAILING = re.compile(
+    rb"%b(?:\s*+,%b(?:%b|%b))*+\s*+\}\s*+\Z" % (_NAMED, _KEY_OF_ANOTHER, _PLAIN, _FLAT), re.DOTALL
+)
 
 
 class Span(NamedTuple):
@@ -24,12 +32,8 @@ class Span(NamedTuple):
     end: int
 
 
-class Edit(NamedTuple):
-    """body[start:end] becomes `value`."""
-
-    start: int
-    end: int
-    value: bytes
+Edit: TypeAlias = tuple[int, int, bytes]
+"""Start, end and value: body[start:end] becomes the value."""
 
 
 def spans(body: bytes, start: int = 0, end: int | None = None) -> Iterator[Span]:
@@ -41,7 +45,7 @@ def spans(body: bytes, start: int = 0, end: int | None = None) -> Iterator[Span]
         if key is None:
             return
         at = key.end() + len(memoryview(raw))
-        yield Span(name.text, start + key.end(), start + at)
+        yield Span(str(name), start + key.end(), start + at)
 
 
 def item_spans(body: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -55,15 +59,17 @@ def item_spans(body: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start + first, start + at
 
 
-def apply(body: bytes, edits: Iterable[Edit]) -> bytes:
-    """The body with the edits, which must not overlap, applied; the body itself where none changes it."""
+def apply(body: bytes, edits: Collection[Edit]) -> bytes:
+    """The body with the edits, which must not overlap, applied; the body itself where there is none."""
+    if not edits:
+        return body
     parts: list[bytes | memoryview] = []
     view, at = memoryview(body), 0  # slices of it copy nothing
     for start, end, value in sorted(edits):
-        if body[start:end] != value:
-            parts += [view[at:start], value]
-            at = end
-    return b"".join((*parts, view[at:])) if parts else body
+        parts += view[at:start], value
+        at = end
+    parts.append(view[at:])
+    return b"".join(parts)
 
 
 def model_edits(body: bytes, old: str, new: str) -> list[Edit]:
@@ -72,19 +78,15 @@ def model_edits(body: bytes, old: str, new: str) -> list[Edit]:
     if old == new:
         return []
     value = msgspec.json.encode(new)
-    match = _MODEL.search(body)
-    # With one opening bracket before it, it stands at the top level for sure.
-    if (
-        match is not None
-        and body.count(b"{", 0, match.start()) == 1
-        and body.find(b"[", 0, match.start()) < 0
-    ):
-        return [Edit(match.start(1), match.end(1), value)]
+    match = _LEADING.match(body) or _TRAILING.match(body, max(0, body.rfind(b'"model"')))
+    if match is not None:
+        start, end = match.span(1)
+        return [(start, end, value)]
     found = list(spans(body))
-    edits = [Edit(span.start, span.end, value) for span in found if span.name == "model"]
+    edits: list[Edit] = [(span.start, span.end, value) for span in found if span.name == "model"]
     if not edits:  # one that was understood
         at = body.index(b"{") + 1
-        edits.append(Edit(at, at, b'"model":' + value + (b"," if found else b"")))
+        edits.append((at, at, b'"model":' + value + (b"," if found else b"")))
     return edits
 
 
@@ -96,14 +98,14 @@ def usage_edits(body: bytes) -> list[Edit]:
         found = [span for span in spans(body) if span.name == "stream_options"]
     if not found:
         at = body.index(b"{") + 1
-        return [Edit(at, at, b'"stream_options":{"include_usage":true},')]
+        return [(at, at, b'"stream_options":{"include_usage":true},')]
     _, start, end = found[-1]
     if body[start:end] == b"null":
-        return [Edit(start, end, b'{"include_usage":true}')]
+        return [(start, end, b'{"include_usage":true}')]
     if body[start : start + 1] != b"{":
         return []
     options = list(spans(body, start, end))
     present = [span for span in options if span.name == "include_usage"]
     if present:
-        return [Edit(span.start, span.end, b"true") for span in present]
-    return [Edit(start + 1, start + 1, b'"include_usage":true,' if options else b'"include_usage":true')]
+        return [(span.start, span.end, b"true") for span in present]
+    return [(start + 1, start + 1, b'"include_usage":true,' if options else b'"include_usage":true')]

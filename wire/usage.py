@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from wire.types import MAX_COUNT, Usage
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+"""A counter that can be one; anything else is looked at by `Counters`."""
 
 Paths = Mapping[str, tuple[tuple[str, str], ...]]
 """For each counter where it stands in a usage object, as key and key within ("" for none); of several places
@@ -104,105 +109,167 @@ class Counters:
         elif value > 0 or not counts.get(name):
             counts[name] = value
 
-    def get(self, name: str) -> int:
-        """The counter, 0 where it was never reported."""
-        return self.values.get(name, 0)
-
 
 Derive = Callable[[Counters], Usage]
 
 
 def from_openai(raw: Counters) -> Usage:
-    """Chat, Responses and their family: input includes cached, output includes reasoning.
+    """Chat, Responses and their family, from the merged counters."""
+    get = raw.values.get
+    return openai_usage(
+        source=get("input"),
+        output=get("output"),
+        total=get("total"),
+        read=get("cache_read"),
+        reasoning=get("reasoning"),
+        service_tier=raw.service_tier,
+        tool_uses={name: count for name, count in raw.tool_uses.items() if count},
+        final=raw.final,
+        suspect=raw.suspect,
+    )
+
+
+def openai_usage(
+    *,
+    source: int | None,
+    output: int | None,
+    total: int | None,
+    read: int | None,
+    reasoning: int | None,
+    service_tier: str = "",
+    tool_uses: Mapping[str, int] | None = None,
+    final: bool = True,
+    suspect: bool = False,
+) -> Usage:
+    """Chat, Responses and their family: input includes cached, output includes reasoning. None is a counter
+    that was not reported.
 
     Some vendors (xAI) leave reasoning out of the output; where the total says so, it is added.
     """
-    source, output, reasoning, total = (raw.get(name) for name in ("input", "output", "reasoning", "total"))
+    input_reported, output_reported = source is not None, output is not None
+    source, output, read, reasoning = source or 0, output or 0, read or 0, reasoning or 0
     if reasoning and total and source + output + reasoning == total:
         output += reasoning
-    reported = "input" in raw.values
-    if not reported and "output" not in raw.values and "total" in raw.values:
+    if total is not None and not input_reported and not output_reported:
         # Embeddings and rerank of some vendors report the sum alone.
-        source, reported = total, True
-    return _usage(
-        raw,
-        source=source,
-        output=output,
-        read=raw.get("cache_read"),
-        reasoning=reasoning,
-        input_reported=reported,
-        output_reported="output" in raw.values,
+        source, input_reported = total, True
+    if read > source or reasoning > output:
+        read, reasoning, suspect = min(read, source), min(reasoning, output), True
+    return Usage(
+        input_tokens=source,
+        output_tokens=output,
+        cache_read_tokens=read,
+        reasoning_tokens=reasoning,
+        tool_uses=tool_uses or {},
+        service_tier=service_tier,
+        input_reported=input_reported,
+        output_reported=output_reported,
+        final=final and output_reported,
+        suspect=suspect,
     )
 
 
 def from_anthropic(raw: Counters) -> Usage:
-    """Messages: cache reads and writes stand beside the input and are added to it."""
-    read, total = raw.get("cache_read"), raw.get("cache_write")
-    short, long = raw.get("cache_write_5m"), raw.get("cache_write_1h")
-    assumed = total > short + long
+    """Messages, from the merged counters."""
+    get = raw.values.get
+    return anthropic_usage(
+        source=get("input"),
+        output=get("output"),
+        read=get("cache_read"),
+        written=get("cache_write"),
+        short=get("cache_write_5m"),
+        long=get("cache_write_1h"),
+        service_tier=raw.service_tier,
+        tool_uses={name: count for name, count in raw.tool_uses.items() if count},
+        final=raw.final,
+        suspect=raw.suspect,
+    )
+
+
+def anthropic_usage(
+    *,
+    source: int | None,
+    output: int | None,
+    read: int | None,
+    written: int | None,
+    short: int | None,
+    long: int | None,
+    service_tier: str = "",
+    tool_uses: Mapping[str, int] | None = None,
+    final: bool = True,
+    suspect: bool = False,
+) -> Usage:
+    """Messages: cache reads and writes (`written` of all kinds, `short` for 5 minutes, `long` for an hour)
+    stand beside the input and are added to it. None is a counter that was not reported."""
+    read, written, short, long = read or 0, written or 0, short or 0, long or 0
+    assumed = written > short + long
     if assumed:
-        short = total - long
-    return _usage(
-        raw,
-        source=raw.get("input") + read + short + long,
-        output=raw.get("output"),
-        read=read,
-        write_5m=short,
-        write_1h=long,
+        short = written - long
+    return Usage(
+        input_tokens=(source or 0) + read + short + long,
+        output_tokens=output or 0,
+        cache_read_tokens=read,
+        cache_write_5m_tokens=short,
+        cache_write_1h_tokens=long,
+        tool_uses=tool_uses or {},
+        service_tier=service_tier,
+        input_reported=source is not None,
+        output_reported=output is not None,
+        final=final and output is not None,
         write_split_assumed=assumed,
-        input_reported="input" in raw.values,
-        output_reported="output" in raw.values,
+        suspect=suspect,
     )
 
 
 def from_gemini(raw: Counters) -> Usage:
-    """Gemini: tool-use prompts are input; thoughts are output, unless the total says that they are counted
-    there already."""
-    source = raw.get("input") + raw.get("tool_use")
-    candidates, thoughts, total = raw.get("candidates"), raw.get("thoughts"), raw.get("total")
-    inside = "total" in raw.values and source + candidates == total
-    return _usage(
-        raw,
-        source=source,
-        output=candidates if inside else candidates + thoughts,
-        read=raw.get("cache_read"),
-        reasoning=thoughts,
-        input_reported="input" in raw.values,
-        output_reported="candidates" in raw.values or "thoughts" in raw.values,
+    """Gemini, from the merged counters."""
+    get = raw.values.get
+    return gemini_usage(
+        prompt=get("input"),
+        tool_use=get("tool_use"),
+        candidates=get("candidates"),
+        thoughts=get("thoughts"),
+        read=get("cache_read"),
+        total=get("total"),
+        service_tier=raw.service_tier,
+        final=raw.final,
+        suspect=raw.suspect,
     )
 
 
-def _usage(
-    raw: Counters,
+def gemini_usage(
     *,
-    source: int,
-    output: int,
-    read: int,
-    write_5m: int = 0,
-    write_1h: int = 0,
-    reasoning: int = 0,
-    write_split_assumed: bool = False,
-    input_reported: bool,
-    output_reported: bool,
+    prompt: int | None,
+    tool_use: int | None,
+    candidates: int | None,
+    thoughts: int | None,
+    read: int | None,
+    total: int | None,
+    service_tier: str = "",
+    final: bool = True,
+    suspect: bool = False,
 ) -> Usage:
-    """The parts cut to what contains them: reads first, then 5-minute writes, then 1-hour writes."""
-    kept_read = min(read, source)
-    kept_5m = min(write_5m, source - kept_read)
-    kept_1h = min(write_1h, source - kept_read - kept_5m)
-    kept_reasoning = min(reasoning, output)
-    cut = (kept_read, kept_5m, kept_1h, kept_reasoning) != (read, write_5m, write_1h, reasoning)
+    """Gemini: tool-use prompts are input; thoughts are output, unless the total says that they are counted
+    there already. None is a counter that was not reported."""
+    output_reported = candidates is not None or thoughts is not None
+    source, output, reasoning, read = (
+        (prompt or 0) + (tool_use or 0),
+        candidates or 0,
+        thoughts or 0,
+        read or 0,
+    )
+    if total is None or source + output != total:
+        output += reasoning
+    if read > source or reasoning > output:
+        read, reasoning, suspect = min(read, source), min(reasoning, output), True
     return Usage(
         input_tokens=source,
         output_tokens=output,
-        cache_read_tokens=kept_read,
-        cache_write_5m_tokens=kept_5m,
-        cache_write_1h_tokens=kept_1h,
-        reasoning_tokens=kept_reasoning,
-        tool_uses={name: count for name, count in raw.tool_uses.items() if count},
-        service_tier=raw.service_tier,
-        input_reported=input_reported,
+        cache_read_tokens=read,
+        reasoning_tokens=reasoning,
+        service_tier=service_tier,
+        input_reported=prompt is not None,
         output_reported=output_reported,
-        final=raw.final and output_reported,
-        write_split_assumed=write_split_assumed,
-        suspect=raw.suspect or cut,
+        final=final and output_reported,
+        suspect=suspect,
     )

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from tests.counts import count
 from tests.wire.test_body import VALUES
 from wire import FORMATS
-from wire.splice import Edit, apply, item_spans, spans
+from wire.splice import apply, item_spans, spans
 from wire.types import GENERATE, BadRequest
 
 CHAT = FORMATS["openai_chat"]
@@ -43,6 +43,19 @@ def retargeted(body: bytes, model: str = "up", *, ask_usage: bool = True) -> byt
         (b'{"a":' + b"9" * 5000 + b',"model":"fast"}', b'{"a":' + b"9" * 5000 + b',"model":"up"}'),
         (b'{"a":"\\\\","model":"fast"}', b'{"a":"\\\\","model":"up"}'),
         (b'{"{":"[","model":"fast"}', b'{"{":"[","model":"up"}'),
+        (
+            b'{"a":[{}],"model":"fast","b":{"c":1, "d" :"}"} }',
+            b'{"a":[{}],"model":"up","b":{"c":1, "d" :"}"} }',
+        ),
+        (b'{"model":"fast","b":{"model":"fast"}}', b'{"model":"up","b":{"model":"fast"}}'),
+        (b'{"a":[],"model":"fast","b":{"model":"fast"}}', b'{"a":[],"model":"up","b":{"model":"fast"}}'),
+        (
+            b'{"a":[],"mod\\u0065l":"fast","b":{"model":"x"}}',
+            b'{"a":[],"mod\\u0065l":"up","b":{"model":"x"}}',
+        ),
+        (b'{"a":{"b":{"model":"x"}},"model":"fast"}', b'{"a":{"b":{"model":"x"}},"model":"up"}'),
+        (b'{"a":[],"model":"fast","b":"model"}', b'{"a":[],"model":"up","b":"model"}'),
+        (b'{"a":[],"model":"fast","b":["model"]}', b'{"a":[],"model":"up","b":["model"]}'),
     ],
     ids=lambda body: body[:40].decode(),
 )
@@ -184,7 +197,7 @@ def test_spans_cover_exactly_the_values(body: dict[str, Any], indent: int | None
 
 
 def test_edits_are_applied_wherever_they_stand() -> None:
-    assert apply(b"abcdef", [Edit(4, 5, b"E!"), Edit(0, 0, b">"), Edit(1, 2, b"")]) == b">acdE!f"
+    assert apply(b"abcdef", [(4, 5, b"E!"), (0, 0, b">"), (1, 2, b"")]) == b">acdE!f"
 
 
 @settings(max_examples=count(300, 5_000), deadline=None)
