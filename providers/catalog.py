@@ -18,6 +18,7 @@ from providers.dialer import Forbidden, check_host
 from providers.models import Deployment, Endpoint, Key, Model, Provider, price_of
 from providers.secrets import Unsealable
 from providers.types import Candidate, ModelEntry, Target
+from usage.pico import to_pico
 from usage.pricing import Price
 
 logger = logging.getLogger(__name__)
@@ -212,7 +213,7 @@ def _opened(key: Key) -> _OpenedKey:
         "key_id": key.pk,
         "key_name": key.name,
         "secret": secret,
-        "cost_multiplier": key.cost_multiplier,
+        "cost_multiplier": to_pico(key.cost_multiplier),
         "key_priority": key.priority,
         "weight": key.weight,
     }

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any
 
-from usage.pricing import Price
+from usage.pricing import ONE, Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +13,9 @@ class Target:
 
     Ids are primary keys; 0 where a skipped candidate has none. Timeouts are seconds, None: the relay's
     default. `headers` are name and value as the operator wrote them. `credential_style` is "" for the
-    format's own way or "bearer". `price` is what the consumer is billed by, None: unpriced. `free`: own
-    cost counts as 0. Lower priorities go first. `context_window` and `max_output_tokens` are tokens.
+    format's own way or "bearer". `price` is what the consumer is billed by, None: unpriced. `cost_multiplier`
+    is in units of 1e-12. `free`: own cost counts as 0. Lower priorities go first. `context_window` and
+    `max_output_tokens` are tokens.
     """
 
     provider_id: int
@@ -42,30 +40,13 @@ class Target:
     idle_timeout: float | None = None
     total_timeout: float | None = None
     price: Price | None = None
-    cost_multiplier: Decimal = Decimal(1)
+    cost_multiplier: int = ONE
     free: bool = False
     provider_priority: int = 100
     key_priority: int = 100
     weight: int = 1
     context_window: int = 200_000
     max_output_tokens: int = 32_000
-    _columns: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    @property
-    def columns(self) -> Mapping[str, Any]:
-        """What a record and an attempt copy of it, by the names of their columns. Made once."""
-        if not self._columns:
-            self._columns.update(
-                provider_id=self.provider_id,
-                provider_name=self.provider_name,
-                endpoint_id=self.endpoint_id,
-                key_id=self.key_id,
-                key_name=self.key_name,
-                model_id=self.model_id,
-                upstream_model=self.upstream_name,
-                upstream_format=self.format,
-            )
-        return self._columns
 
 
 @dataclass(frozen=True, slots=True)

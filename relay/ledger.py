@@ -6,16 +6,19 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Raw
 
+from providers.types import Target
 from relay.context import AttemptLog, StreamContext
 from relay.knobs import Knobs
 from usage.bodies import BodyQueue
-from usage.charge import LEFT_UNFINISHED, Charge, charge
+from usage.charge import LEFT_UNFINISHED, UNBILLED, Charge, charge
+from usage.framing import presentable
 from usage.journal import Journal
-from usage.pico import to_pico
+from usage.lines import NULL, AttemptLine, Begun, Final, RecordLine, Start, encode_line
 from usage.ratio import Ratios
 from wire.types import GENERATE, Usage
 
@@ -31,6 +34,22 @@ _COUNTS = attrgetter(
 """The counts of `Usage` that fill them."""
 
 
+class Nowhere(NamedTuple):
+    """In the place of the target of a request that was never sent."""
+
+    provider_id: None = None
+    provider_name: str = ""
+    endpoint_id: None = None
+    key_id: None = None
+    key_name: str = ""
+    model_id: None = None
+    upstream_name: str = ""
+    format: str = ""
+
+
+NOWHERE = Nowhere()
+
+
 class Ledger:
     """The worker's side of the ledger: writes the journal, holds the learned ratios and the queue of
     bodies."""
@@ -40,7 +59,8 @@ class Ledger:
         self._worker = worker
         self._journal: Journal | None = None
         self._sync_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-journal")
-        self._used: dict[tuple[str, int], int] = {}
+        self._keys_used: dict[int, int] = {}
+        self._endpoints_used: dict[int, int] = {}
         self.ratios = Ratios()
         self.bodies = BodyQueue(knobs.data_dir / "bodies", queue_bytes=knobs.body_queue_bytes)
 
@@ -84,20 +104,48 @@ class Ledger:
 
     def attempt(self, ctx: StreamContext, log: AttemptLog) -> None:
         """Notes that an attempt begins; before the first, that the request did."""
-        target = log.target
-        self._used["key", target.key_id] = self._used["endpoint", target.endpoint_id] = log.started_at
-        line = {
-            "request_id": ctx.request_text,
-            **_target_columns(log),
-            "free": target.free,
-            "price": target.price.plain() if target.price else None,
-            "bytes_per_token": self.ratios.get(target.model_name),
-        }
+        target, caller, brief = log.target, ctx.caller, ctx.brief
+        self._keys_used[target.key_id] = self._endpoints_used[target.endpoint_id] = log.started_at
+        begun = Begun(
+            request_id=ctx.request_text,
+            number=log.number,
+            started_at=log.started_at,
+            provider_id=target.provider_id,
+            provider_name=target.provider_name,
+            endpoint_id=target.endpoint_id,
+            key_id=target.key_id,
+            key_name=target.key_name,
+            model_id=target.model_id,
+            upstream_model=target.upstream_name,
+            upstream_format=target.format,
+            cost_multiplier=target.cost_multiplier,
+            free=target.free,
+            context_window=target.context_window,
+            bytes_per_token=self.ratios.get(target.model_name),
+            price=target.price.plain_json() if target.price else NULL,
+        )
         if log.number > 1:
-            self.journal.write("attempt", line)
-        else:
-            asked = {**_asked(ctx), "request_bytes": ctx.request_bytes, "user_agent": ctx.user_agent}
-            self.journal.write_many([("start", asked), ("attempt", line)])
+            self.journal.add(ctx.request_text, encode_line(b"attempt", begun))
+            return
+        start = Start(
+            request_id=ctx.request_text,
+            kind=brief.kind if brief else ctx.kind,
+            started_at=ctx.started_at,
+            consumer_id=caller.consumer_id if caller else None,
+            consumer_name=caller.consumer_name if caller else "",
+            api_key_id=caller.api_key_id if caller else None,
+            api_key_name=caller.api_key_name if caller else "",
+            model_id=ctx.model_id,
+            model_name=ctx.model,
+            client_format=ctx.api_format,
+            is_stream=brief.stream if brief else False,
+            address=ctx.address or None,
+            client_request_id=ctx.client_request_id,
+            request_bytes=ctx.request_bytes,
+            user_agent=ctx.user_agent,
+            attempt=begun,
+        )
+        self.journal.start(ctx.request_text, encode_line(b"start", start))
 
     def attempt_end(self, ctx: StreamContext, log: AttemptLog) -> None:
         """Notes that an attempt failed, and where."""
@@ -111,11 +159,15 @@ class Ledger:
 
     def tell_used(self) -> None:
         """Notes when each key and endpoint was last used, since the last call."""
-        used, self._used = self._used, {}
-        if used:
-            self.journal.write_many(
-                [_state(table, number, at, {"last_used_at": at}) for (table, number), at in used.items()]
-            )
+        used = [("key", self._keys_used), ("endpoint", self._endpoints_used)]
+        self.journal.write_many(
+            [
+                _state(table, number, at, {"last_used_at": at})
+                for table, instants in used
+                for number, at in instants.items()
+            ]
+        )
+        self._keys_used, self._endpoints_used = {}, {}
 
     def checkpoint(self, ctx: StreamContext) -> None:
         """Notes how far a stream has come, for the case that this process dies."""
@@ -133,48 +185,103 @@ class Ledger:
 
     def final(self, ctx: StreamContext, now: float) -> None:
         """Prices a request that is over and writes its record. `now` is monotonic seconds."""
-        if ctx.attempts:
-            _close(ctx, ctx.attempts[-1], now)
-        charges = [self._charge(ctx, log) for log in ctx.attempts]
-        tries = [_attempt_billed(each) for each in charges]
-        record = {**_asked(ctx), **self._told(ctx, now), "list_cost": 0}
-        record["own_cost"] = sum(each["own_cost"] for each in tries)
-        price = None
-        if ctx.attempts:
-            last, bill = ctx.attempts[-1], charges[-1]
-            record.update(last.target.columns)
-            record.update(_billed(bill))
-            if last.target.price is not None and (
-                bill.list_cost or bill.usage.input_tokens or bill.usage.output_tokens
-            ):
-                price = last.target.price.snapshot(bill.usage)
-            ctx.update_usage(
-                bill.usage.input_tokens,
-                bill.usage.output_tokens,
-                bill.usage.cache_read_tokens,
-                bill.usage.cache_write_tokens,
-            )
-            if (
-                ctx.outcome == "ok"
-                and last.usage.output_reported
-                and not bill.suspect
-                and self.ratios.wants(last.target.model_name)
-            ):
-                visible = last.usage.output_tokens - last.usage.reasoning_tokens
-                self.ratios.learn(last.target.model_name, text_bytes=last.text_bytes, tokens=visible)
-        self.journal.write(
-            "final",
-            {
-                "record": record,
-                "user_agent": ctx.user_agent,
-                "price": price,
-                "attempts": [
-                    {**_target_columns(log), **_learned(log), **billed}
-                    for log, billed in zip(ctx.attempts, tries, strict=True)
-                ],
-                "stored": _stored(ctx),
-            },
+        attempts, caller, brief = ctx.attempts, ctx.caller, ctx.brief
+        target: Target | Nowhere = NOWHERE
+        bill, own_pico, price = UNBILLED, 0, NULL
+        first_byte_ms = first_token_ms = None
+        tries = []
+        if attempts:
+            last = attempts[-1]
+            target = last.target
+            _close(ctx, last, now)
+            for log in attempts:
+                bill = self._charge(ctx, log)
+                own_pico += bill.own_pico
+                tries.append(_attempt_line(log, bill))
+            price = self._settle_usage(ctx, last, bill)
+            offset = round((last.began - ctx.began) * 1000)
+            if last.first_byte_ms is not None:
+                first_byte_ms = offset + last.first_byte_ms
+            if last.first_token_ms is not None:
+                first_token_ms = offset + last.first_token_ms
+        usage, failed = bill.usage, ctx.outcome != "ok"
+        overhead = None if ctx.dispatched is None else ctx.dispatched - ctx.began - ctx.reading
+        record = RecordLine(
+            request_id=ctx.request_text,
+            started_at=ctx.started_at,
+            address=ctx.address or None,
+            tool_uses=_json(dict(usage.tool_uses)) if usage.tool_uses else NULL,
+            explanation=NULL if ctx.explanation is None else _json(ctx.explanation),
+            kind=brief.kind if brief else ctx.kind,
+            consumer_id=caller.consumer_id if caller else None,
+            consumer_name=caller.consumer_name if caller else "",
+            api_key_id=caller.api_key_id if caller else None,
+            api_key_name=caller.api_key_name if caller else "",
+            provider_id=target.provider_id,
+            provider_name=target.provider_name,
+            endpoint_id=target.endpoint_id,
+            key_id=target.key_id,
+            key_name=target.key_name,
+            model_id=target.model_id or ctx.model_id,
+            model_name=ctx.model,
+            upstream_model=target.upstream_name,
+            client_format=ctx.api_format,
+            upstream_format=target.format,
+            is_stream=brief.stream if brief else False,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_tokens=usage.cache_read_tokens,
+            cache_creation_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+            cache_creation_1h_tokens=usage.cache_write_1h_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            usage_source=bill.usage_source,
+            service_tier=usage.service_tier[:20],
+            list_cost=bill.list_pico,
+            own_cost=own_pico,
+            saved_cost=bill.saved_pico,
+            outcome=ctx.outcome,
+            status_code=ctx.sent_status,
+            error_code=ctx.error_code,
+            error_text=ctx.error_message or "" if failed else "",
+            finish_reason=ctx.finish_reason[:40],
+            first_byte_ms=first_byte_ms,
+            first_token_ms=first_token_ms,
+            total_ms=round((now - ctx.began) * 1000),
+            overhead_us=None if overhead is None else round(overhead * 1_000_000),
+            attempt_count=len(attempts),
+            config_revision=ctx.revision,
+            client_request_id=ctx.client_request_id,
+            estimated=bill.estimated,
+            suspect=bill.suspect,
+            truncated=ctx.ended_early,
+            unpriced=bill.unpriced,
+            body_lost=ctx.body_lost,
         )
+        stored = _stored(ctx) if ctx.response_id else NULL
+        line = Final(record=record, attempts=tries, user_agent=ctx.user_agent, price=price, stored=stored)
+        self.journal.finish(ctx.request_text, encode_line(b"final", line))
+
+    def _settle_usage(self, ctx: StreamContext, last: AttemptLog, bill: Charge) -> Raw:
+        """Tells the context what is billed, and teaches the model's ratio; returns the price's snapshot, null
+        where nothing was priced."""
+        usage, target = bill.usage, last.target
+        ctx.update_usage(
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        )
+        if (
+            ctx.outcome == "ok"
+            and last.usage.output_reported
+            and not bill.suspect
+            and self.ratios.wants(target.model_name)
+        ):
+            visible = last.usage.output_tokens - last.usage.reasoning_tokens
+            self.ratios.learn(target.model_name, text_bytes=last.text_bytes, tokens=visible)
+        if target.price is not None and (bill.list_pico or usage.input_tokens or usage.output_tokens):
+            return target.price.snapshot_json(usage)
+        return NULL
 
     def amend(self, ctx: StreamContext) -> None:
         """Writes the usage that came after the end: changed columns, absolute."""
@@ -214,26 +321,6 @@ class Ledger:
             free=target.free,
         )
 
-    def _told(self, ctx: StreamContext, now: float) -> dict[str, Any]:
-        attempts = ctx.attempts
-        begun = 0.0 if ctx.dispatched is None else ctx.dispatched - ctx.began - ctx.reading
-        return {
-            "outcome": ctx.outcome,
-            "status_code": ctx.sent_status,
-            "error_code": ctx.error_code,
-            "error_text": ctx.error_message or "" if ctx.outcome != "ok" else "",
-            "finish_reason": ctx.finish_reason[:40],
-            "first_byte_ms": _offset(ctx, attempts[-1].first_byte_ms) if attempts else None,
-            "first_token_ms": _offset(ctx, attempts[-1].first_token_ms) if attempts else None,
-            "total_ms": round((now - ctx.began) * 1000),
-            "overhead_us": round(begun * 1_000_000) if ctx.dispatched is not None else None,
-            "attempt_count": len(attempts),
-            "truncated": ctx.ended_early,
-            "body_lost": ctx.body_lost,
-            "explanation": ctx.explanation,
-            "config_revision": ctx.revision,
-        }
-
 
 def _state(table: str, number: int, at: int, columns: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A `state` line: what changed in a row that the machine keeps, and when."""
@@ -249,39 +336,41 @@ def _close(ctx: StreamContext, log: AttemptLog, now: float) -> None:
         log.maybe_billed = not log.delivered and log.phase not in ("connect", "send")
 
 
-def _offset(ctx: StreamContext, milliseconds: int | None) -> int | None:
-    """An attempt's duration as one since the request began."""
-    if milliseconds is None:
-        return None
-    return round((ctx.attempts[-1].began - ctx.began) * 1000) + milliseconds
-
-
-def _asked(ctx: StreamContext) -> dict[str, Any]:
-    caller, brief = ctx.caller, ctx.brief
-    return {
-        "request_id": ctx.request_text,
-        "kind": brief.kind if brief else ctx.kind,
-        "started_at": ctx.started_at,
-        "consumer_id": caller.consumer_id if caller else None,
-        "consumer_name": caller.consumer_name if caller else "",
-        "api_key_id": caller.api_key_id if caller else None,
-        "api_key_name": caller.api_key_name if caller else "",
-        "model_id": ctx.model_id,
-        "model_name": ctx.model,
-        "client_format": ctx.api_format,
-        "is_stream": brief.stream if brief else False,
-        "address": ctx.address or None,
-        "client_request_id": ctx.client_request_id,
-    }
-
-
-def _target_columns(log: AttemptLog) -> dict[str, Any]:
-    return {
-        "number": log.number,
-        "started_at": log.started_at,
-        **log.target.columns,
-        "cost_multiplier": to_pico(log.target.cost_multiplier),
-    }
+def _attempt_line(log: AttemptLog, bill: Charge) -> AttemptLine:
+    target, usage = log.target, bill.attempt_usage
+    return AttemptLine(
+        number=log.number,
+        started_at=log.started_at,
+        provider_id=target.provider_id,
+        provider_name=target.provider_name,
+        endpoint_id=target.endpoint_id,
+        key_id=target.key_id,
+        key_name=target.key_name,
+        model_id=target.model_id,
+        upstream_model=target.upstream_name,
+        upstream_format=target.format,
+        cost_multiplier=target.cost_multiplier,
+        phase=log.phase,
+        verdict=log.verdict or "ok",
+        reason=log.reason,
+        status_code=log.status_code,
+        error_text=log.error_text,
+        upstream_request_id=log.upstream_request_id,
+        first_byte_ms=log.first_byte_ms,
+        first_token_ms=log.first_token_ms,
+        total_ms=log.total_ms,
+        bytes_sent=log.bytes_sent,
+        bytes_received=log.bytes_received,
+        maybe_billed=log.maybe_billed,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cache_read_tokens,
+        cache_creation_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        cache_creation_1h_tokens=usage.cache_write_1h_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        list_cost=bill.attempt_list_pico,
+        own_cost=bill.own_pico,
+    )
 
 
 def _learned(log: AttemptLog) -> dict[str, Any]:
@@ -328,15 +417,15 @@ def _plain_usage(usage: Usage) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(usage).items() if value}
 
 
-def _stored(ctx: StreamContext) -> dict[str, Any] | None:
+def _stored(ctx: StreamContext) -> Raw:
     """The Responses object that upstream keeps, if it does: so that its id can be asked for later."""
     brief, caller = ctx.brief, ctx.caller
     if not (ctx.response_id and brief and caller and ctx.attempts):
-        return None
+        return NULL
     if ctx.api_format != "openai_responses" or brief.kind != GENERATE or brief.store is False:
-        return None
+        return NULL
     target = ctx.attempts[-1].target
-    return {
+    stored = {
         "response_id": ctx.response_id,
         "consumer_id": caller.consumer_id,
         "api_key_id": caller.api_key_id,
@@ -347,6 +436,12 @@ def _stored(ctx: StreamContext) -> dict[str, Any] | None:
         "created_at": ctx.started_at,
         "expires_at": ctx.started_at + STORED_FOR_MS,
     }
+    return _json(stored)
+
+
+def _json(value: Any) -> Raw:
+    """JSON of whatever callers and vendors said; lone surrogates are replaced."""
+    return Raw(msgspec.json.encode(presentable(value)))
 
 
 STORED_FOR_MS = 30 * 24 * 3600 * 1000

@@ -39,7 +39,7 @@ def amend(
         return
     before = RecordFacts(*found[1:])
     _update(cursor, records, "request_id", key_value, changes)
-    quarter = quarter_of(identifier)
+    quarter = quarter_of(identifier.hex)
     sums.add_record(quarter, before, -1)
     sums.add_record(quarter, before._replace(**_facts(changes, RecordFacts._fields)))
     if tries:

@@ -7,60 +7,52 @@ the consumer's: what the request is billed, from the one attempt that reached th
 from __future__ import annotations
 
 import math
-from decimal import Decimal
 
 import msgspec
 
-from usage.pico import EXACT, clamped_pico
-from usage.pricing import Price
+from usage.pico import rounded
+from usage.pricing import ONE, PICO_UNITS, Price
 from wire.types import COUNT_TOKENS, GENERATE, STORED, Usage
 
 NONE, REPORTED, ESTIMATED = "none", "reported", "estimated"
 DEFAULT_BYTES_PER_TOKEN = 4.0
-FREE = Decimal(0)
 NOTHING = Usage()
 LEFT_UNFINISHED = ("client_gone", "interrupted")
 UNBILLED_KINDS = (COUNT_TOKENS, STORED)
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """What one attempt costs, in unrounded dollars, and the token counts that this was computed from.
+    """What one attempt costs, in whole pico-dollars, and the token counts that this was computed from.
 
-    `usage` and `list_cost` are the record's, `attempt_usage`, `attempt_list_cost` and `own_cost` the
+    `usage` and `list_pico` are the record's, `attempt_usage`, `attempt_list_pico` and `own_pico` the
     attempt's. A list cost is None where something is to be paid for and no price is known. `usage_source`
     is `none`, `reported` or `estimated`.
     """
 
     usage: Usage
-    list_cost: Decimal | None
-    saved_cost: Decimal
+    list_pico: int | None
+    saved_pico: int
     usage_source: str
     estimated: bool
     suspect: bool
     unpriced: bool
     attempt_usage: Usage
-    attempt_list_cost: Decimal | None
-    own_cost: Decimal
+    attempt_list_pico: int | None
+    own_pico: int
 
-    @property
-    def list_pico(self) -> int | None:
-        """The consumer's cost as the record stores it."""
-        return None if self.list_cost is None else clamped_pico(self.list_cost)
 
-    @property
-    def attempt_list_pico(self) -> int | None:
-        """The attempt's list cost as the attempt stores it."""
-        return None if self.attempt_list_cost is None else clamped_pico(self.attempt_list_cost)
-
-    @property
-    def own_pico(self) -> int:
-        """The attempt's own cost as attempt and record store it."""
-        return clamped_pico(self.own_cost)
-
-    @property
-    def saved_pico(self) -> int:
-        """What the cache saved the consumer as the record stores it."""
-        return clamped_pico(self.saved_cost)
+UNBILLED = Charge(
+    usage=NOTHING,
+    list_pico=0,
+    saved_pico=0,
+    usage_source=NONE,
+    estimated=False,
+    suspect=False,
+    unpriced=False,
+    attempt_usage=NOTHING,
+    attempt_list_pico=0,
+    own_pico=0,
+)
 
 
 def charge(
@@ -79,7 +71,7 @@ def charge(
     input_bytes_per_token: float = DEFAULT_BYTES_PER_TOKEN,
     input_limit: int | None = None,
     count: int = 1,
-    cost_multiplier: Decimal = Decimal(1),
+    cost_multiplier: int = ONE,
     free: bool = False,
 ) -> Charge:
     """The charge for one attempt at the end of it.
@@ -89,75 +81,63 @@ def charge(
     is what was delivered to us, counted; `request_bytes` the size of the request, from which the input is
     estimated where nobody told it (at most `input_limit` tokens, the context window). `count` is `n`: how
     many times the price per request counts where an answer of another kind than generate tells no usage.
-    `free`: the provider's billing is free.
+    `cost_multiplier` is in units of 1e-12. `free`: the provider's billing is free.
     """
     if kind in UNBILLED_KINDS:
-        return _nothing(usage.suspect)
+        return msgspec.structs.replace(UNBILLED, suspect=usage.suspect)
     final, estimated, requests = usage, False, 1
+    reported = usage.input_reported or usage.output_reported
+    told = usage.input_reported and usage.output_reported and usage.final
     if kind == GENERATE:
         worked = delivered or ended
         abandoned = sent and outcome in LEFT_UNFINISHED
-        final, estimated = _counted(
-            usage,
-            estimate_output=worked,
-            estimate_input=worked or abandoned,
-            counted_output=_tokens(text_bytes, bytes_per_token),
-            counted_input=_tokens(request_bytes, input_bytes_per_token, input_limit),
-        )
-    elif usage.input_reported or usage.output_reported:
-        final, estimated = _counted(
-            usage,
-            estimate_output=usage.output_reported,
-            estimate_input=False,
-            counted_output=_tokens(text_bytes, bytes_per_token),
-            counted_input=0,
-        )
+        if not told:
+            final, estimated = _counted(
+                usage,
+                estimate_output=worked,
+                estimate_input=worked or abandoned,
+                counted_output=_tokens(text_bytes, bytes_per_token),
+                counted_input=_tokens(request_bytes, input_bytes_per_token, input_limit),
+            )
+    elif reported:
+        if not told:
+            final, estimated = _counted(
+                usage,
+                estimate_output=usage.output_reported,
+                estimate_input=False,
+                counted_output=_tokens(text_bytes, bytes_per_token),
+                counted_input=0,
+            )
     elif delivered:
         estimated, requests = True, max(1, count)
-    estimated = estimated or (usage.write_split_assumed and usage.cache_write_5m_tokens > 0)
-    cost = _cost(price, final, delivered=delivered, requests=requests)
-    own = FREE if free or cost is None else EXACT.multiply(cost, cost_multiplier)
-    reported = usage.input_reported or usage.output_reported
+    if usage.write_split_assumed and usage.cache_write_5m_tokens > 0:
+        estimated = True
+    list_pico, own_pico, saved_pico = _cost(price, final, delivered, requests, 0 if free else cost_multiplier)
     if not committed:
         return Charge(
             usage=msgspec.structs.replace(NOTHING, suspect=usage.suspect),
-            list_cost=FREE,
-            saved_cost=FREE,
+            list_pico=0,
+            saved_pico=0,
             usage_source=NONE,
             estimated=False,
             suspect=usage.suspect,
             unpriced=False,
             attempt_usage=final,
-            attempt_list_cost=cost,
-            own_cost=own,
+            attempt_list_pico=list_pico,
+            own_pico=own_pico,
         )
     guessed = final.input_tokens != usage.input_tokens or final.output_tokens != usage.output_tokens
     return Charge(
         usage=final,
-        list_cost=cost,
-        saved_cost=FREE if price is None else price.saved(final),
+        list_pico=list_pico,
+        saved_pico=saved_pico,
         usage_source=ESTIMATED if guessed or (estimated and not reported) else REPORTED if reported else NONE,
         estimated=estimated,
         suspect=usage.suspect,
-        unpriced=cost is None,
+        unpriced=list_pico is None,
         attempt_usage=final,
-        attempt_list_cost=cost,
-        own_cost=own,
-    )
-
-
-def _nothing(suspect: bool) -> Charge:
-    return Charge(
-        usage=NOTHING,
-        list_cost=FREE,
-        saved_cost=FREE,
-        usage_source=NONE,
-        estimated=False,
-        suspect=suspect,
-        unpriced=False,
-        attempt_usage=NOTHING,
-        attempt_list_cost=FREE,
-        own_cost=FREE,
+        attempt_list_pico=list_pico,
+        own_pico=own_pico,
     )
 
 
@@ -181,8 +161,16 @@ def _counted(
     return msgspec.structs.replace(usage, output_tokens=output_tokens, input_tokens=input_tokens), estimated
 
 
-def _cost(price: Price | None, usage: Usage, *, delivered: bool, requests: int) -> Decimal | None:
-    if price is not None:
-        return price.cost(usage, delivered=delivered, requests=requests)
-    owed = delivered or usage.input_tokens or usage.output_tokens or usage.tool_uses
-    return None if owed else FREE
+def _cost(
+    price: Price | None, usage: Usage, delivered: bool, requests: int, multiplier: int
+) -> tuple[int | None, int, int]:
+    """What the usage costs at list, what it costs us and what its cache saved."""
+    if price is None:
+        owed = delivered or usage.input_tokens or usage.output_tokens or usage.tool_uses
+        return None if owed else 0, 0, 0
+    units = price.units(usage, delivered=delivered, requests=requests)
+    list_pico = rounded(units, PICO_UNITS)
+    # From the unrounded list cost: twice rounded is not once rounded.
+    own_pico = list_pico if multiplier == ONE else rounded(units * multiplier, PICO_UNITS * ONE)
+    saved = price.saved_units(usage) if usage.cache_read_tokens else 0
+    return list_pico, own_pico, rounded(saved, PICO_UNITS) if saved else 0

@@ -71,6 +71,9 @@ class Table:
         self._defaults: Row = [step.default for step in self._steps.values()]
         self._unknown: set[str] = set()
         self._json = [place for place, field in enumerate(fields) if isinstance(field, models.JSONField)]
+        listed = ", ".join(self._quoted)
+        self._into = f"INSERT INTO {self.name} ({listed})"
+        self._values = f"VALUES ({placeholders(fields)})"
         binary = any(isinstance(field, models.BinaryField) for field in fields)
         self._recordset = ""
         if connection.vendor == "postgresql" and not binary:
@@ -78,6 +81,7 @@ class Table:
             self._recordset = ", ".join(
                 f"{name} {kind}" for name, kind in zip(self._quoted, types, strict=True)
             )
+        self._from_json = f"SELECT {listed} FROM json_to_recordset(%s::json) AS given({self._recordset})"
 
     def row(self, values: Mapping[str, Any]) -> Row:
         """Database values of all columns; what `values` lacks is the column's default. Names that are no
@@ -113,26 +117,33 @@ class Table:
             return None if step.nullable else step.default
         return step.convert(value)
 
-    def insert(
-        self, cursor: CursorWrapper, rows: Sequence[Row], *, conflict: str = "DO NOTHING", returning: str = ""
-    ) -> list[Any]:
-        """Inserts `rows`; with `returning`, gives that column's values of those really inserted."""
-        found: list[Any] = []
-        for part in in_parts(rows, MOST_PARAMETERS // len(self.columns)):
-            source, parameters = self._as_json(part) if self._recordset else self._as_values(part)
-            sql = f"INSERT INTO {self.name} ({', '.join(self._quoted)}) {source} ON CONFLICT {conflict}"
-            if returning:
-                sql += f" RETURNING {returning}"
-            cursor.execute(sql, parameters)
-            if returning:
-                found.extend(value for (value,) in cursor.fetchall())
-        return found
+    def insert(self, cursor: CursorWrapper, rows: Sequence[Row], *, conflict: str = "DO NOTHING") -> None:
+        """Inserts `rows`."""
+        if not rows:
+            return
+        if self._recordset:
+            cursor.execute(f"{self._into} {self._from_json} ON CONFLICT {conflict}", [self._as_json(rows)])
+        else:
+            cursor.executemany(f"{self._into} {self._values} ON CONFLICT {conflict}", rows)
 
-    def _as_values(self, rows: Sequence[Row]) -> tuple[str, list[Any]]:
-        places = f"({', '.join(['%s'] * len(self.columns))})"
-        return f"VALUES {', '.join([places] * len(rows))}", [value for row in rows for value in row]
+    def insert_new(self, cursor: CursorWrapper, rows: Sequence[Row]) -> list[Row]:
+        """Inserts the rows whose first column, the primary key, is not there yet; returns those. The keys are
+        UUIDs as 32 hex digits, each given once."""
+        key = self._quoted[0]
+        if self._recordset:
+            sql = f"{self._into} {self._from_json} ON CONFLICT DO NOTHING RETURNING {key}"
+            cursor.execute(sql, [self._as_json(rows)])
+            added = {uuid_hex(value) for (value,) in cursor.fetchall()}
+            return [row for row in rows if row[0] in added]
+        # Nobody writes between the two: a transaction of ours holds SQLite's one lock from its start.
+        sql = f"SELECT {key} FROM {self.name} WHERE {key} IN (SELECT value FROM json_each(%s))"
+        cursor.execute(sql, [orjson.dumps([row[0] for row in rows]).decode()])
+        known = {value for (value,) in cursor.fetchall()}
+        new = [row for row in rows if row[0] not in known] if known else list(rows)
+        self.insert(cursor, new)
+        return new
 
-    def _as_json(self, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+    def _as_json(self, rows: Sequence[Row]) -> str:
         """All rows in one parameter. Fifteen thousand of them cost psycopg thirty times more."""
         objects = []
         for row in rows:
@@ -141,10 +152,7 @@ class Table:
                 if row[place] is not None:
                     values[self.columns[place]] = orjson.Fragment(row[place])
             objects.append(values)
-        source = (
-            f"SELECT {', '.join(self._quoted)} FROM json_to_recordset(%s::json) AS given({self._recordset})"
-        )
-        return source, [orjson.dumps(objects).decode()]
+        return orjson.dumps(objects).decode()
 
     def _tell(self, name: str) -> None:
         if name not in self._unknown and len(self._unknown) < 100:
@@ -200,7 +208,7 @@ def _step(place: int, field: models.Field[Any, Any], connection: BaseDatabaseWra
     plain: type = NoneType
     least = most = 0
     if kind == "UUIDField":
-        convert: Convert = _uuid_digits if connection.vendor == "sqlite" else _uuid_text
+        convert: Convert = _uuid_digits
     elif kind == "DateTimeField":
         convert = _instants(connection)
     elif kind in BaseDatabaseOperations.integer_field_ranges:
@@ -230,10 +238,6 @@ def _uuid_digits(value: Any) -> str:
     return (value if isinstance(value, UUID) else UUID(str(value))).hex
 
 
-def _uuid_text(value: Any) -> str:
-    return str(value if isinstance(value, UUID) else UUID(str(value)))
-
-
 def _instants(connection: BaseDatabaseWrapper) -> Convert:
     """Unix milliseconds to this database's way of writing an instant; a request's lines share theirs."""
     adapt = connection.ops.adapt_datetimefield_value
@@ -242,7 +246,15 @@ def _instants(connection: BaseDatabaseWrapper) -> Convert:
     def convert(value: Any) -> Any:
         return adapt(instant(int(value)))
 
-    return convert
+    @lru_cache(maxsize=64)
+    def second(value: int) -> str:
+        return str(convert(value * 1000))
+
+    def convert_text(value: Any) -> str:
+        seconds, milliseconds = divmod(int(value), 1000)
+        return f"{second(seconds)}.{milliseconds:03}000" if milliseconds else second(seconds)
+
+    return convert_text if connection.vendor == "sqlite" else convert
 
 
 def _default(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> Any:

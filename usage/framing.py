@@ -7,16 +7,18 @@ all that follows up to the newline. Nothing is read as a line unless length, che
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
 
 HEADER = 18
-SPACE, NEWLINE = 0x20, 0x0A
+NEWLINE = b"\n"
 GREATEST_LINE = 64 * 1024 * 1024
 INT64 = 2**63
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_HEADER = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{8}) ")
 _LINE_START = re.compile(rb"(?=[0-9a-f]{8} [0-9a-f]{8} )")
 
 
@@ -57,8 +59,13 @@ def encode(kind: str, payload: Any) -> bytes:
         body = orjson.dumps(payload)
     except TypeError:
         body = orjson.dumps(presentable(payload))
-    inner = b"%s %s" % (kind.encode(), body)
-    return b"%08x %08x %s\n" % (len(inner), crc32(inner), inner)
+    return framed(kind.encode(), body)
+
+
+def framed(kind: bytes, body: bytes) -> bytes:
+    """The line's bytes, of JSON that is made already."""
+    inner = b"%b %b" % (kind, body)
+    return b"%08x %08x %b\n" % (len(inner), crc32(inner), inner)
 
 
 def presentable(value: Any) -> Any:
@@ -77,8 +84,9 @@ def presentable(value: Any) -> Any:
     return presentable(str(value))
 
 
-def parse(buffer: bytes, base: int = 0) -> Parsed:
-    """Reads the whole lines of `buffer`, which begins at place `base` of its segment.
+def parse(buffer: bytes, base: int = 0, kinds: Container[str] | None = None) -> Parsed:
+    """Reads the whole lines of `buffer`, which begins at place `base` of its segment; those of other kinds
+    than `kinds` are checked and left out.
 
     Stops before bytes that make no whole line: more may come. Where a whole line follows them they are
     damage, and are skipped.
@@ -87,14 +95,15 @@ def parse(buffer: bytes, base: int = 0) -> Parsed:
     damage: list[Damage] = []
     place, size = 0, len(buffer)
     while place < size:
-        end = _line_end(buffer, place, size)
-        if end:
-            inner = buffer[place + HEADER : end - 1]
+        inner = _inner(buffer, place)
+        if inner is not None:
+            start, place = place, place + HEADER + len(inner) + 1
             kind, _, body = inner.partition(b" ")
-            lines.append(Line(kind.decode("ascii", "replace"), body, base + place, base + end))
-            place = end
+            name = kind.decode("ascii", "replace")
+            if kinds is None or name in kinds:
+                lines.append(Line(name, body, base + start, base + place))
             continue
-        following = _next_whole(buffer, place + 1, size)
+        following = _next_whole(buffer, place + 1)
         if following is None:
             break
         damage.append(Damage(base + place, base + following))
@@ -102,25 +111,21 @@ def parse(buffer: bytes, base: int = 0) -> Parsed:
     return Parsed(lines, damage, base + place, torn=place < size)
 
 
-def _line_end(buffer: bytes, place: int, size: int) -> int:
-    """The place after the whole line at `place`; 0 if there is none."""
-    if size - place <= HEADER:
-        return 0
-    try:
-        length = int(buffer[place : place + 8], 16)
-        checksum = int(buffer[place + 9 : place + 17], 16)
-    except ValueError:
-        return 0
-    end = place + HEADER + length + 1
-    if end > size or length > GREATEST_LINE or buffer[end - 1] != NEWLINE:
-        return 0
-    if buffer[place + 8] != SPACE or buffer[place + 17] != SPACE:
-        return 0
-    return end if crc32(memoryview(buffer)[place + HEADER : end - 1]) == checksum else 0
+def _inner(buffer: bytes, place: int) -> bytes | None:
+    """What the whole line at `place` holds between its header and its newline; None if there is none."""
+    header = _HEADER.match(buffer, place)
+    if header is None:
+        return None
+    begin = place + HEADER
+    end = begin + int(header[1], 16)
+    if end - begin > GREATEST_LINE or buffer[end : end + 1] != NEWLINE:
+        return None
+    inner = buffer[begin:end]
+    return inner if crc32(inner) == int(header[2], 16) else None
 
 
-def _next_whole(buffer: bytes, place: int, size: int) -> int | None:
+def _next_whole(buffer: bytes, place: int) -> int | None:
     for match in _LINE_START.finditer(buffer, place):
-        if _line_end(buffer, match.start(), size):
+        if _inner(buffer, match.start()) is not None:
             return match.start()
     return None

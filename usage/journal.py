@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from usage.framing import encode
+from usage.lines import COLUMNS
 
+HEAD = "head"
 LOCK, BALLAST, PROGRESS = "lock", "ballast", "progress"
 SUFFIX = ".journal"
 SEGMENT_BYTES = 16 * 1024 * 1024
 BALLAST_BYTES = 64 * 1024 * 1024
 RING_LINES = 10_000
 RETRY_SECONDS = 0.1
-VERSION = 1
+VERSION = 2
 
 Trouble = Literal["", "sync", "ballast", "memory", "full"]
 """Nothing; the disk did not take what was written; lines go to the space that the ballast gave up; lines
@@ -43,8 +45,8 @@ class Open:
 
     __slots__ = ("checkpoint", "lines")
 
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
+    def __init__(self, start: bytes) -> None:
+        self.lines = [start]
         self.checkpoint: bytes = b""
 
 
@@ -86,7 +88,7 @@ class Journal:
         self._closed = False
         self._number = 0
         self._size = 0
-        self._head = 0
+        self._full_at = 0
         self._full_sizes: dict[int, int] = {}
         self._fd = -1
         self._lock_fd = _settle_in(root, self.directory)
@@ -100,8 +102,25 @@ class Journal:
 
     # Writing
 
+    def start(self, request_id: str, line: bytes) -> None:
+        """Appends the first line of a request, made by `encode_line`; the request is open until `finish`.
+        Never raises for a full or broken disk, as all that writes; see `trouble`."""
+        self._open[request_id] = Open(line)
+        self._append(line)
+
+    def add(self, request_id: str, line: bytes) -> None:
+        """Appends a line of an open request that is needed if this process dies."""
+        if (request := self._open.get(request_id)) is not None:
+            request.lines.append(line)
+        self._append(line)
+
+    def finish(self, request_id: str, line: bytes) -> None:
+        """Appends the last line of a request."""
+        self._open.pop(request_id, None)
+        self._append(line)
+
     def write(self, kind: str, payload: Mapping[str, Any]) -> None:
-        """Appends one line. Never raises for a full or broken disk; see `trouble`."""
+        """Appends one line, its values by their names."""
         line = encode(kind, payload)
         self._note(kind, payload, line)
         self._append(line)
@@ -170,8 +189,7 @@ class Journal:
         if kind == "final":
             self._open.pop(payload["record"]["request_id"], None)
         elif kind == "start":
-            self._open[payload["request_id"]] = opened = Open()
-            opened.lines.append(line)
+            self._open[payload["request_id"]] = Open(line)
         elif kind == "checkpoint":
             request = self._open.get(payload["request_id"])
             if request:
@@ -199,16 +217,17 @@ class Journal:
 
     def _put(self, data: bytes) -> None:
         """Appends to the segment, or leaves it as it was. Raises OSError."""
-        if self._torn or self._size - self._head >= self._segment_bytes:
+        if self._torn or self._size >= self._full_at:
             try:
                 self._rotate()
             except OSError:
                 if self._torn:
                     raise
         self._dirty = True
+        size = len(data)
         try:
             written = os.write(self._fd, data)
-            while written < len(data):
+            while written < size:
                 written += os.write(self._fd, memoryview(data)[written:])
         except OSError:
             try:
@@ -216,11 +235,12 @@ class Journal:
             except OSError:
                 self._torn = True
             raise
-        self._size += len(data)
+        self._size += size
 
     def _rotate(self) -> None:
         """Starts the next segment with the open requests' lines; the one before is not written again."""
-        head = [encode("head", {"version": VERSION, "worker": self.worker, "segment": self._number + 1})]
+        told = {"version": VERSION, "worker": self.worker, "segment": self._number + 1, "columns": COLUMNS}
+        head = [encode(HEAD, told)]
         for request in self._open.values():
             head.extend(request.lines)
             if request.checkpoint:
@@ -242,7 +262,8 @@ class Journal:
             for applied in [each for each in self._full_sizes if each < _applied(self.directory)[0]]:
                 del self._full_sizes[applied]
             self._full_sizes[self._number] = self._size
-        self._fd, self._size, self._head, self._number = fd, len(data), len(data), self._number + 1
+        self._fd, self._size, self._number = fd, len(data), self._number + 1
+        self._full_at = self._size + self._segment_bytes
         self._torn, self._dirty = False, True
 
     def _flush(self) -> None:

@@ -36,6 +36,16 @@ def clamped_pico(amount: Decimal) -> int:
         return GREATEST if amount > 0 else -GREATEST
 
 
+def rounded(units: int, unit: int) -> int:
+    """`units / unit`, rounded half to even, and cut to the column's range as in `clamped_pico`."""
+    pico, rest = divmod(units, unit)
+    if rest:
+        rest += rest
+        if rest > unit or (rest == unit and pico & 1):
+            pico += 1
+    return max(-GREATEST, min(pico, GREATEST))
+
+
 def from_pico(pico: int) -> Decimal:
     """Dollars of a whole number of pico-dollars, exact."""
     return Decimal(pico).scaleb(-SCALE)

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import Raw
+
 from usage.pico import EXACT, PICO, SCALE, to_pico
 from wire.types import Usage
 
@@ -25,6 +28,8 @@ ONE: int = 10**SCALE
 _TOKEN_PRICES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "reasoning")
 _UNIT = -(2 * SCALE + 6)
 """Exponent of tokens x pico-dollars per million x pico-factor."""
+PICO_UNITS = 10 ** (SCALE + 6)
+"""How many of that unit are a pico-dollar."""
 _FLAT = 10**6 * ONE
 """What a pico-dollar is in that unit."""
 
@@ -83,10 +88,10 @@ class Price:
     """Pico-dollars for each use of a server tool."""
     tier_factors: tuple[tuple[str, int], ...] = ()
     """Factors on token prices by service tier, in units of 1e-12."""
-    _snapshots: dict[tuple[str, int], dict[str, Any]] = field(
+    _snapshots: dict[tuple[str, int], tuple[dict[str, Any], Raw]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _plain: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _plain: list[Raw] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def build(
@@ -160,12 +165,7 @@ class Price:
         )
 
     def plain(self) -> dict[str, Any]:
-        """This price list as JSON-able data, exact. The same dictionary each time: not to be changed."""
-        if not self._plain:
-            self._plain.update(self._as_plain())
-        return self._plain
-
-    def _as_plain(self) -> dict[str, Any]:
+        """This price list as JSON-able data, exact."""
         return {
             "source": self.source,
             "version": self.version,
@@ -178,6 +178,12 @@ class Price:
             "fees": dict(self.fees),
             "tier_factors": dict(self.tier_factors),
         }
+
+    def plain_json(self) -> Raw:
+        """The same as JSON, made once."""
+        if not self._plain:
+            self._plain.append(Raw(msgspec.json.encode(self.plain())))
+        return self._plain[0]
 
     def tier_for(self, input_tokens: int) -> Tier | None:
         """The tier that prices a request of this whole input, cache included; beyond the last, the last."""
@@ -192,14 +198,27 @@ class Price:
 
         Parts greater than their whole (cache beyond input, reasoning beyond output) are cut to it.
         """
-        tokens = flat = 0
-        for _name, number, rate in self._tokens(usage):
-            tokens += number * rate
-        if delivered:
-            flat += self.request * requests
-        for name, fee in self.fees:
-            flat += fee * max(0, usage.tool_uses.get(name, 0))
-        return _dollars(tokens * self._factor(usage.service_tier) + flat * _FLAT)
+        return _dollars(self.units(usage, delivered=delivered, requests=requests))
+
+    def units(self, usage: Usage, *, delivered: bool, requests: int = 1) -> int:
+        """The same as a whole number; `PICO_UNITS` of them are a pico-dollar."""
+        rates = self._rates_for(usage.input_tokens) if self.tiers else self.rates
+        given, output = max(0, usage.input_tokens), max(0, usage.output_tokens)
+        tokens = given * rates.input + output * rates.output
+        if usage.cache_read_tokens or usage.cache_write_5m_tokens or usage.cache_write_1h_tokens:
+            left = given - (read := _within(usage.cache_read_tokens, given))
+            left -= (write_5m := _within(usage.cache_write_5m_tokens, left))
+            write_1h = _within(usage.cache_write_1h_tokens, left)
+            tokens += read * (rates.cache_read - rates.input)
+            tokens += write_5m * (rates.cache_write_5m - rates.input)
+            tokens += write_1h * (rates.cache_write_1h - rates.input)
+        if rates.reasoning is not None:
+            tokens += _within(usage.reasoning_tokens, output) * (rates.reasoning - rates.output)
+        flat = self.request * requests if delivered else 0
+        if self.fees:
+            flat += sum(fee * max(0, usage.tool_uses.get(name, 0)) for name, fee in self.fees)
+        factor = self._factor(usage.service_tier) if self.tier_factors else ONE
+        return tokens * factor + flat * _FLAT
 
     def parts(self, usage: Usage, *, delivered: bool, requests: int = 1) -> list[Part]:
         """What `cost` adds up; parts of nothing are left out."""
@@ -236,21 +255,35 @@ class Price:
     def saved(self, usage: Usage) -> Decimal:
         """Dollars that the cache reads cost less than plain input would have, unrounded; negative where
         reading the cache is dearer."""
+        return _dollars(self.saved_units(usage))
+
+    def saved_units(self, usage: Usage) -> int:
+        """The same as a whole number; `PICO_UNITS` of them are a pico-dollar."""
+        if not usage.cache_read_tokens:
+            return 0
         rates = self._rates_for(usage.input_tokens)
         read = _within(usage.cache_read_tokens, max(0, usage.input_tokens))
-        return _dollars(read * (rates.input - rates.cache_read) * self._factor(usage.service_tier))
+        return read * (rates.input - rates.cache_read) * self._factor(usage.service_tier)
 
     def snapshot(self, usage: Usage) -> dict[str, Any]:
         """Columns of the PriceSnapshot by which `usage` is billed, money in pico-dollars, with their `hash`.
 
         The same dictionary is handed out again for the same tier and factor: not to be changed.
         """
-        tier = self.tier_for(usage.input_tokens)
-        factor = self._factor(usage.service_tier)
+        return self._snapshot(usage)[0]
+
+    def snapshot_json(self, usage: Usage) -> Raw:
+        """The same as JSON, made once."""
+        return self._snapshot(usage)[1]
+
+    def _snapshot(self, usage: Usage) -> tuple[dict[str, Any], Raw]:
+        tier = self.tier_for(usage.input_tokens) if self.tiers else None
+        factor = self._factor(usage.service_tier) if self.tier_factors else ONE
         place = (tier.label if tier else "", factor)
         known = self._snapshots.get(place)
         if known is None:
-            known = self._snapshots[place] = self._columns(tier, factor)
+            columns = self._columns(tier, factor)
+            known = self._snapshots[place] = (columns, Raw(msgspec.json.encode(columns)))
         return known
 
     def _rates_for(self, input_tokens: int) -> Rates:

@@ -31,8 +31,9 @@ class Ratios:
     def wants(self, model: str) -> bool:
         """Whether the finished request that is asked for should be learned from."""
         asked = self._asked[model] = self._asked.get(model, 0) + 1
-        self._asked.move_to_end(model)
-        if len(self._asked) > self._limit:
+        if asked > 1:
+            self._asked.move_to_end(model)
+        elif len(self._asked) > self._limit:
             self._asked.popitem(last=False)
         return asked <= ALL_OF_THE_FIRST or asked % ONE_IN == 0
 

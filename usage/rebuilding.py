@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from usage.columns import MOST_PARAMETERS, in_parts, placeholders
+from usage.columns import MOST_PARAMETERS, in_parts, placeholders, uuid_hex
 from usage.ids import lower_bound
 from usage.models import Attempt, Record
 from usage.rollup import QUARTER, RollupTables, quarter_of, quarter_value
@@ -126,7 +125,7 @@ def _quarter_of_row(
             [least],
         )
         row = cursor.fetchone()
-    return None if row is None else quarter_of(row[0] if isinstance(row[0], UUID) else UUID(row[0]))
+    return None if row is None else quarter_of(uuid_hex(row[0]))
 
 
 def _unix_seconds(value: Any) -> int | None:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
@@ -21,13 +21,18 @@ QUARTER = 15 * 60
 COLUMNS = (*Measures.SUMS, *Measures.FIRST_TOKEN, *Measures.TOTAL)
 _FIRST_TOKEN_AT = len(Measures.SUMS)
 _TOTAL_AT = _FIRST_TOKEN_AT + BUCKETS
+_SUCCEEDED_AT = COLUMNS.index("succeeded")
+_NOTHING = (0,) * len(COLUMNS)
 
 Key = tuple[Any, ...]
 """A rollup's dimensions; the first is the quarter in Unix seconds."""
+Facts = tuple[Any, ...]
+Column = tuple[Any, ...]
 
 
 class RecordFacts(NamedTuple):
-    """What of a record enters the sums; None where the database has NULL. Costs are pico-dollars."""
+    """What of a record enters the sums: dimensions, then measures; None where the database has NULL. Costs
+    are pico-dollars."""
 
     consumer_id: int | None
     api_key_id: int | None
@@ -71,100 +76,94 @@ class AttemptFacts(NamedTuple):
     total_ms: int
 
 
-def quarter_of(identifier: UUID) -> int:
+RECORD_DIMENSIONS = RecordFacts._fields.index("input_tokens")
+ATTEMPT_DIMENSIONS = AttemptFacts._fields.index("input_tokens")
+
+
+def quarter_of(hexed: str) -> int:
     """The quarter of an hour, in Unix seconds, in which the request of this record or attempt started: the
-    one that its id tells."""
-    return (identifier.int >> 80) // 1000 // QUARTER * QUARTER
+    one that its id, in hex digits, tells."""
+    return int(hexed[:12], 16) // 1000 // QUARTER * QUARTER
 
 
 class Sums:
-    """Sums over records and attempts, by dimension, in the order of `COLUMNS`."""
+    """Sums over records and attempts by dimension. Rows are kept by their own dimensions, and each group is
+    added up column by column at the end."""
 
     def __init__(self) -> None:
-        self.by_dimension: dict[Key, list[int]] = {}
-        self.by_api_key: dict[Key, list[int]] = {}
-        self.by_target: dict[Key, list[int]] = {}
+        self._records: dict[Key, list[Facts]] = defaultdict(list)
+        self._attempts: dict[Key, list[Facts]] = defaultdict(list)
 
-    def add_record(self, quarter: int, facts: RecordFacts, sign: int = 1) -> None:
-        """Adds a record that started in `quarter`; takes it away with `sign` -1."""
-        one = _contribution(facts, facts.saved_cost, facts.outcome == "ok", facts.estimated)
-        model = facts.model_id or 0
-        _add(
-            self.by_dimension,
-            (
-                quarter,
-                facts.consumer_id or 0,
-                model,
-                facts.provider_id or 0,
-                facts.key_id or 0,
-                facts.client_format,
-                facts.upstream_format,
-                facts.outcome,
-            ),
-            one,
-            facts,
-            sign,
-        )
-        _add(self.by_api_key, (quarter, facts.api_key_id or 0, model), one, facts, sign)
+    def add_record(self, quarter: int, facts: Facts, sign: int = 1) -> None:
+        """Adds a record, in the order of RecordFacts, that started in `quarter`; takes it away with `sign`
+        -1."""
+        self._records[quarter, sign, facts[:RECORD_DIMENSIONS]].append(facts[RECORD_DIMENSIONS:])
 
-    def add_attempt(self, quarter: int, facts: AttemptFacts, sign: int = 1) -> None:
-        """Adds an attempt of a record that started in `quarter`; takes it away with `sign` -1."""
-        key = (
-            quarter,
-            facts.provider_id or 0,
-            facts.endpoint_id or 0,
-            facts.key_id or 0,
-            facts.model_id or 0,
-            facts.verdict,
-        )
-        _add(self.by_target, key, _contribution(facts, 0, facts.verdict == "ok", False), facts, sign)
+    def add_attempt(self, quarter: int, facts: Facts, sign: int = 1) -> None:
+        """Adds an attempt, in the order of AttemptFacts, of a record that started in `quarter`."""
+        self._attempts[quarter, sign, facts[:ATTEMPT_DIMENSIONS]].append(facts[ATTEMPT_DIMENSIONS:])
 
     def tables(self) -> tuple[tuple[type[Any], dict[Key, list[int]]], ...]:
-        """Each rollup's model and its sums."""
-        return (
-            (Rollup, self.by_dimension),
-            (ApiKeyRollup, self.by_api_key),
-            (AttemptRollup, self.by_target),
-        )
+        """Each rollup's model and its sums, in the order of `COLUMNS`."""
+        by_dimension: dict[Key, list[int]] = {}
+        by_api_key: dict[Key, list[int]] = {}
+        by_target: dict[Key, list[int]] = {}
+        for (quarter, sign, dimensions), rows in self._records.items():
+            consumer, api_key, model, provider, key, client_format, upstream_format, outcome = dimensions
+            *tokens, cost, own, saved, estimated, first, total = zip(*rows, strict=True)
+            sums = _summed(tokens, cost, own, first, total, saved=sum(saved), estimated=sum(estimated))
+            sums[_SUCCEEDED_AT] = len(rows) if outcome == "ok" else 0
+            ids = (quarter, consumer or 0, model or 0, provider or 0, key or 0)
+            _add(by_dimension, (*ids, client_format, upstream_format, outcome), sums, sign)
+            _add(by_api_key, (quarter, api_key or 0, model or 0), sums, sign)
+        for (quarter, sign, dimensions), rows in self._attempts.items():
+            provider, endpoint, key, model, verdict = dimensions
+            *tokens, cost, own, first, total = zip(*rows, strict=True)
+            sums = _summed(tokens, cost, own, first, total)
+            sums[_SUCCEEDED_AT] = len(rows) if verdict == "ok" else 0
+            _add(
+                by_target, (quarter, provider or 0, endpoint or 0, key or 0, model or 0, verdict), sums, sign
+            )
+        return (Rollup, by_dimension), (ApiKeyRollup, by_api_key), (AttemptRollup, by_target)
 
 
-def _contribution(
-    facts: RecordFacts | AttemptFacts, saved_cost: int, succeeded: bool, estimated: bool
-) -> tuple[int, ...]:
-    """What one row adds to the columns `Measures.SUMS`."""
-    first = facts.first_token_ms
-    return (
-        1,
-        facts.input_tokens,
-        facts.output_tokens,
-        facts.cached_tokens,
-        facts.cache_creation_tokens,
-        facts.cache_creation_1h_tokens,
-        facts.reasoning_tokens,
-        facts.list_cost or 0,
-        facts.own_cost,
-        saved_cost,
-        1 if succeeded else 0,
-        1 if facts.list_cost is None else 0,
-        1 if estimated else 0,
-        0 if first is None else 1,
-        first or 0,
-        facts.total_ms,
-    )
+def _summed(
+    tokens: Sequence[Column],
+    list_cost: Column,
+    own_cost: Column,
+    first_token_ms: Column,
+    total_ms: Column,
+    *,
+    saved: int = 0,
+    estimated: int = 0,
+) -> list[int]:
+    """The columns of a group's rows added up, in the order of `COLUMNS`; `succeeded` is left at 0."""
+    number = len(total_ms)
+    told = [each for each in first_token_ms if each is not None]
+    sums = [
+        number,
+        *map(sum, tokens),
+        sum(filter(None, list_cost)),
+        sum(own_cost),
+        saved,
+        0,
+        list_cost.count(None),
+        estimated,
+        len(told),
+        sum(told),
+        sum(total_ms),
+        *([0] * (2 * BUCKETS)),
+    ]
+    for each in told:
+        sums[_FIRST_TOKEN_AT + bucket(FIRST_TOKEN_BOUNDS, each)] += 1
+    for each in total_ms:
+        sums[_TOTAL_AT + bucket(TOTAL_BOUNDS, each)] += 1
+    return sums
 
 
-def _add(
-    sums: dict[Key, list[int]], key: Key, one: tuple[int, ...], facts: RecordFacts | AttemptFacts, sign: int
-) -> None:
-    known = sums.get(key)
-    if known is None:
-        known = sums[key] = [0] * len(COLUMNS)
-    for place, value in enumerate(one):
-        if value:
-            known[place] += sign * value
-    if facts.first_token_ms is not None:
-        known[_FIRST_TOKEN_AT + bucket(FIRST_TOKEN_BOUNDS, facts.first_token_ms)] += sign
-    known[_TOTAL_AT + bucket(TOTAL_BOUNDS, facts.total_ms)] += sign
+def _add(sums: dict[Key, list[int]], key: Key, more: Sequence[int], sign: int) -> None:
+    known = sums.get(key, _NOTHING)
+    sums[key] = [before + sign * each for before, each in zip(known, more, strict=True)]
 
 
 class RollupTables:

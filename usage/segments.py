@@ -5,22 +5,26 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from usage.framing import GREATEST_LINE, HEADER, Damage, Line, parse
-from usage.journal import LOCK, PROGRESS, SUFFIX
+from usage.journal import HEAD, LOCK, PROGRESS, SUFFIX
+from usage.lines import Columns
 
 CHUNK = 1024 * 1024
+HEAD_BYTES = 64 * 1024
 
 
 class Reader:
     """Reads one segment forward from `position`, whole lines only. `damage` collects stretches that had to be
     skipped; `torn` tells that bytes follow `position` which make no whole line (yet)."""
 
-    def __init__(self, path: Path, position: int = 0) -> None:
+    def __init__(self, path: Path, position: int = 0, kinds: Container[str] | None = None) -> None:
+        """Gives lines of `kinds` only, if told; the others are checked all the same."""
         self.path = path
         self.position = position
+        self._kinds = kinds
         self.damage: list[Damage] = []
         self.torn = False
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -29,19 +33,30 @@ class Reader:
         """The whole lines that follow, about `chunk` bytes of them; none at the end of what there is."""
         while True:
             buffer = os.pread(self._fd, chunk, self.position)
-            parsed = parse(buffer, self.position)
+            parsed = parse(buffer, self.position, self._kinds)
             at_end = len(buffer) < chunk
-            if not parsed.lines and parsed.torn and not at_end and chunk < GREATEST_LINE + HEADER + 1:
+            stuck = parsed.end == self.position and not at_end
+            if stuck and chunk < GREATEST_LINE + HEADER + 1:
                 chunk *= 2
                 continue
             self.damage.extend(parsed.damage)
             self.position = parsed.end
             self.torn = parsed.torn and at_end
-            return parsed.lines
+            if parsed.lines or self.damage or at_end or stuck:
+                return parsed.lines
 
     def close(self) -> None:
         """Closes the file."""
         os.close(self._fd)
+
+
+def columns_of(path: Path) -> Columns:
+    """What the segment's first line says of the places in its `final` lines; nothing where it does not."""
+    with path.open("rb") as segment:
+        first = parse(segment.read(HEAD_BYTES)).lines[:1]
+    head = first[0].payload() if first and first[0].kind == HEAD else {}
+    columns: Columns = head.get("columns", {})
+    return columns
 
 
 def read_lines(path: Path, position: int = 0) -> Iterator[Line]:

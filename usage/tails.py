@@ -8,12 +8,25 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+
+import orjson
 
 from usage.framing import Damage, Line
 from usage.journal import BALLAST, segment_name
-from usage.ledger import APPLIED, DAMAGE, Work
-from usage.segments import Reader, is_dead, read_lines, segment_key, segment_number, segments, tell_progress
+from usage.ledger import APPLIED, DAMAGE, FINAL, UNREADABLE, Work
+from usage.lines import COLUMNS, Columns, named
+from usage.segments import (
+    Reader,
+    columns_of,
+    is_dead,
+    read_lines,
+    segment_key,
+    segment_number,
+    segments,
+    tell_progress,
+)
 from usage.takeover import Orphan, Unfinished
 
 log = logging.getLogger(__name__)
@@ -32,6 +45,8 @@ class Tail:
         self._reader: Reader | None = None
         self._key = ""
         self._position = 0
+        self._columns: Columns | None = None
+        """The places in the open segment's lines where they are not ours."""
         self._told = (0, 0)
         self._at_end = False
         self._buffer: deque[Line] = deque()
@@ -60,10 +75,10 @@ class Tail:
         taken: list[Work] = []
         while len(taken) < limit and (self._buffer or self._fill()):
             line = self._buffer.popleft()
-            self._position = line.end
-            if line.kind in APPLIED:
-                taken.append(Work(self._key, line))
-                positions[self._key] = line.end
+            taken.append(Work(self._key, line))
+            self._position = positions[self._key] = line.end
+        if not self._buffer and self._reader is not None:
+            self._position = self._reader.position  # what follows is of other kinds
         return taken
 
     def _fill(self) -> bool:
@@ -80,7 +95,7 @@ class Tail:
                 lines = sorted([*lines, *map(self._damaged, reader.damage)], key=lambda line: line.start)
                 reader.damage.clear()
             if lines:
-                self._buffer.extend(lines)
+                self._buffer.extend(lines if self._columns is None else map(self._by_names, lines))
                 return True
             if not followed:
                 break
@@ -95,8 +110,17 @@ class Tail:
         path = following[0]
         self._key, self._number = segment_key(path), segment_number(path)
         self._position = self._positions.get(self._key, 0)
-        self._reader = Reader(path, self._position)
+        self._reader = Reader(path, self._position, APPLIED)
+        columns = columns_of(path)
+        self._columns = None if columns == COLUMNS else columns
         return True
+
+    def _by_names(self, line: Line) -> Line:
+        """A line of a segment whose places are not ours; as it is where those do not fit it."""
+        if line.kind == FINAL and self._columns:
+            with suppress(*UNREADABLE):
+                return line._replace(body=orjson.dumps(named(line.payload(), self._columns)))
+        return line
 
     def _finish(self, reader: Reader) -> None:
         if reader.torn:

@@ -9,12 +9,11 @@ from typing import Any
 
 from usage.charge import Charge, charge
 from usage.framing import Line
-from usage.pico import from_pico
-from usage.pricing import Price
+from usage.lines import request_of
+from usage.pricing import ONE, Price
 from wire.types import GENERATE, Usage
 
 INTERRUPTED = "interrupted"
-ONE = 10**12
 COPIED = (
     "provider_id", "provider_name", "endpoint_id", "key_id", "key_name", "model_id", "upstream_model",
     "upstream_format", "started_at",
@@ -50,15 +49,17 @@ class Unfinished:
         for line in lines:
             try:
                 self._take(segment, line)
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, LookupError, AttributeError):
                 continue
 
     def _take(self, segment: str, line: Line) -> None:
         if line.kind == "start":
             start = line.payload()
-            self._open[start["request_id"]] = Orphan(segment, line, start)
+            first = start.pop("attempt", None)
+            attempts = {int(first["number"]): first} if first else {}
+            self._open[start["request_id"]] = Orphan(segment, line, start, attempts)
         elif line.kind == "final":
-            self._open.pop(line.payload()["record"]["request_id"], None)
+            self._open.pop(request_of(line.payload()), None)
         elif line.kind in ("attempt", "attempt_end", "checkpoint"):
             payload = line.payload()
             orphan = self._open.get(payload["request_id"])
@@ -145,7 +146,7 @@ def _attempt(
         request_bytes=int(orphan.start.get("request_bytes", 0)),
         bytes_per_token=float(begun.get("bytes_per_token", 4.0)),
         input_limit=begun.get("context_window"),
-        cost_multiplier=from_pico(row["cost_multiplier"]),
+        cost_multiplier=row["cost_multiplier"],
         free=bool(begun.get("free")),
     )
     row |= _tokens(charged.attempt_usage)

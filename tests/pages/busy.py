@@ -17,7 +17,7 @@ from usage.charge import Charge, charge
 from usage.ids import attempt_id, request_id
 from usage.models import Attempt, PriceSnapshot, Record
 from usage.pico import from_pico
-from usage.pricing import Price
+from usage.pricing import ONE, Price
 from wire.types import Usage
 
 VENDORS = {
@@ -105,7 +105,7 @@ class Busy:
         usage = self._usage() if outcome in {"ok", "client_gone", "partial"} else Usage()
         bill = charge(
             self.prices[name], usage, outcome=outcome, delivered=bool(usage.output_tokens),
-            committed=bool(usage.output_tokens), cost_multiplier=Decimal("0.9"),
+            committed=bool(usage.output_tokens), cost_multiplier=9 * ONE // 10,
         )  # fmt: skip
         status = {"rejected": 400, "upstream_error": 502}.get(outcome, 200)
         record: Any = Record(
@@ -120,7 +120,7 @@ class Busy:
         record.list_cost = None if bill.list_pico is None else from_pico(bill.list_pico)
         record.tool_uses = bill.usage.tool_uses or None
         record.saved_cost = from_pico(bill.saved_pico)
-        if bill.list_cost:
+        if bill.list_pico:
             record.price_id = self._snapshot(name, bill.usage).pk
         if outcome != "rejected":
             self._tries(record, keys, bill, failures=failures, first=first)

@@ -15,6 +15,7 @@ from providers import catalog
 from providers.catalog import Catalog, build
 from providers.models import Deployment, Endpoint, Key, Model, Provider
 from providers.types import Candidate
+from usage.pricing import ONE
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -80,7 +81,7 @@ class TestTargets:
         assert (target.idle_timeout, target.total_timeout) == (4, 5)
         assert target.price is not None
         assert target.price.source == "model fast"
-        assert (target.cost_multiplier, target.free) == (Decimal("0.8"), True)
+        assert (target.cost_multiplier, target.free) == (8 * ONE // 10, True)
         assert (target.key_priority, target.weight) == (3, 9)
         assert (target.context_window, target.max_output_tokens) == (1_000, 99)
 

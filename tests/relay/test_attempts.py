@@ -184,11 +184,11 @@ async def test_each_attempt_carries_what_happened_and_what_it_cost(door: str) ->
         cost = 200 * 10**6 + 800 * 10**5 + 50 * 2 * 10**6
         assert second["list_cost"] == second["own_cost"] == final["record"]["list_cost"] == cost
         assert final["record"]["cached_tokens"] == 800
-        begun = [line["number"] for line in each.journal("attempt")]
-        assert begun == [1, 2]
+        (start,), (again,) = each.journal("start"), each.journal("attempt")
+        assert (start["attempt"]["number"], again["number"]) == (1, 2)
         (ended,) = each.journal("attempt_end")
         assert (ended["number"], ended["reason"]) == (1, "server_error")
-        assert each.journal("start")[0]["request_id"] == final["record"]["request_id"]
+        assert start["request_id"] == again["request_id"] == final["record"]["request_id"]
 
 
 CHAT_BODY = json.dumps(

@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.usage.journals import PICO, START, finished
 from usage.charge import charge
-from usage.pico import from_pico
 from usage.pricing import Price
 from wire.types import EMBED, GENERATE, IMAGE, Usage
 
@@ -68,7 +67,7 @@ def random_final(number: int, chance: random.Random, *, hours: int = 6) -> dict[
         delivered=committed,
         committed=committed,
         count=chance.randint(1, 3),
-        cost_multiplier=from_pico(multiplier),
+        cost_multiplier=multiplier,
         free=chance.random() < 0.1,
     )
     line = finished(

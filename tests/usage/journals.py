@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_type_hints
+
+import msgspec
+from msgspec import Raw
 
 from usage.ids import request_id
+from usage.lines import AttemptLine, Final, RecordLine
 from usage.pricing import Price
 from wire.types import Usage
 
@@ -136,3 +140,24 @@ def amended(number: int, amendment: int = 1, at: int = START, **columns: Any) ->
         "attempt": {"number": 1, "output_tokens": 200, "list_cost": 2_400_000_000, "own_cost": 1_200_000_000},
         "price": None,
     }
+
+
+def by_place(payload: dict[str, Any]) -> Final:
+    """A `final` line as the relay writes it, from its names; what they do not tell is empty."""
+    return Final(
+        record=_filled(RecordLine, payload["record"]),
+        attempts=[_filled(AttemptLine, each) for each in payload["attempts"]],
+        user_agent=payload["user_agent"],
+        price=Raw(msgspec.json.encode(payload["price"])),
+        stored=Raw(msgspec.json.encode(payload["stored"])),
+    )
+
+
+def _filled(line: type[Any], given: dict[str, Any]) -> Any:
+    empty: dict[Any, Any] = {str: "", int: 0, bool: False}
+    values = {}
+    for name, kind in get_type_hints(line).items():
+        values[name] = given.get(name, empty.get(kind))
+        if kind is Raw:
+            values[name] = Raw(msgspec.json.encode(values[name]))
+    return line(**values)

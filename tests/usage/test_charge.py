@@ -6,11 +6,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from usage.charge import Charge, charge
-from usage.pricing import Price
+from usage.pico import EXACT, clamped_pico, from_pico, to_pico
+from usage.pricing import ONE, Price
 from wire.types import COMPLETE, COUNT_TOKENS, EMBED, IMAGE, STORED, Usage
 
 PRICE = Price.build(source="model fast", input="3", output="15", request="0.01")
@@ -237,53 +239,68 @@ def test_each_ending_is_charged_as_accounting_says(
 ) -> None:
     made = charge(PRICE, usage, **ending)
     told = made.usage
-    assert (told.input_tokens, told.output_tokens, made.list_cost, made.usage_source, flags(made)) == (
+    assert (told.input_tokens, told.output_tokens, made.list_pico, made.usage_source, flags(made)) == (
         *record[:2],
-        Decimal(record[2]),
+        to_pico(Decimal(record[2])),
         *record[3:],
     )
     worked = made.attempt_usage
-    assert (worked.input_tokens, worked.output_tokens, made.attempt_list_cost) == (
+    assert (worked.input_tokens, worked.output_tokens, made.attempt_list_pico) == (
         *attempt[:2],
-        Decimal(attempt[2]),
+        to_pico(Decimal(attempt[2])),
     )
-    assert made.own_cost == made.attempt_list_cost
+    assert made.own_pico == made.attempt_list_pico
 
 
 def test_own_cost_comes_from_the_unrounded_list_cost_times_the_keys_multiplier() -> None:
-    price = Price.build(source="s", input="0.000001", output="0")
-    made = charge(price, Usage(1, **TOLD), cost_multiplier=Decimal("2.5"))
-    assert made.list_cost == Decimal("1E-12")
-    assert made.own_cost == Decimal("2.5E-12")
-    assert (made.list_pico, made.own_pico) == (1, 2)
+    price = Price.build(source="s", input="0.0000004", output="0")  # 0.4 pico-dollars a token
+    made = charge(price, Usage(1, **TOLD), cost_multiplier=25 * ONE // 10)
+    assert (made.list_pico, made.own_pico) == (0, 1)
+    made = charge(price, Usage(5, **TOLD), cost_multiplier=125 * ONE // 100)
+    assert (made.list_pico, made.own_pico) == (2, 2)  # 2.5, half to even
+
+
+@given(
+    st.builds(Usage, *[st.integers(0, 10**8)] * 6, service_tier=st.sampled_from(["", "flex"])),
+    st.lists(st.decimals(0, 10**6, places=6), min_size=3, max_size=3),
+    st.integers(0, 10**15),
+)
+def test_whole_pico_dollars_are_what_the_exact_decimals_round_to(
+    usage: Usage, amounts: list[Decimal], multiplier: int
+) -> None:
+    usage = msgspec.structs.replace(usage, **TOLD)
+    price = Price.build(
+        source="s", input=amounts[0], output=amounts[1], reasoning=amounts[2], tier_factors={"flex": "0.333"}
+    )
+    made = charge(price, usage, cost_multiplier=multiplier)
+    cost = price.cost(usage, delivered=True)
+    assert cost == sum((part.amount for part in price.parts(usage, delivered=True)), Decimal(0))
+    assert made.list_pico == clamped_pico(cost)
+    assert made.own_pico == clamped_pico(EXACT.multiply(cost, from_pico(multiplier)))
+    assert made.saved_pico == clamped_pico(price.saved(usage))
 
 
 def test_a_free_provider_costs_us_nothing_and_the_consumer_the_list_price() -> None:
-    made = charge(PRICE, ENDED, free=True, cost_multiplier=Decimal(2))
-    assert (made.own_cost, made.list_cost) == (Decimal(0), Decimal("0.0145"))
+    made = charge(PRICE, ENDED, free=True, cost_multiplier=2 * ONE)
+    assert (made.own_pico, made.list_pico) == (0, 14_500_000_000)
 
 
 def test_without_a_price_a_served_request_costs_an_unknown_amount() -> None:
     made = charge(None, ENDED)
-    assert (made.list_cost, made.list_pico, made.attempt_list_cost, made.own_cost) == (
-        None,
-        None,
-        None,
-        Decimal(0),
-    )
+    assert (made.list_pico, made.attempt_list_pico, made.own_pico) == (None, None, 0)
     assert made.unpriced
     assert made.usage == ENDED
 
 
 def test_without_a_price_what_was_never_served_costs_nothing() -> None:
     made = charge(None, Usage(), outcome="upstream_error", ended=False, **NOT_SHOWN)
-    assert (made.list_cost, made.attempt_list_cost, made.unpriced) == (Decimal(0), Decimal(0), False)
+    assert (made.list_pico, made.attempt_list_pico, made.unpriced) == (0, 0, False)
 
 
 def test_what_the_cache_saved_is_the_consumers_and_only_of_what_is_billed() -> None:
     usage = Usage(1_000, 100, 1_000, **TOLD)
-    assert charge(PRICE, usage).saved_cost == Decimal("0.0027")
-    assert charge(PRICE, usage, committed=False).saved_cost == 0
+    assert charge(PRICE, usage).saved_pico == 2_700_000_000
+    assert charge(PRICE, usage, committed=False).saved_pico == 0
 
 
 def test_an_absurd_price_is_clamped_not_lost() -> None:
@@ -317,11 +334,11 @@ def test_nobody_is_ever_paid_and_the_consumer_never_pays_for_what_did_not_reach_
     usage: Usage, ending: dict[str, Any]
 ) -> None:
     made = charge(PRICE, usage, **ending)
-    assert made.list_cost is not None
-    assert made.attempt_list_cost is not None
-    assert 0 <= made.list_cost <= made.attempt_list_cost
+    assert made.list_pico is not None
+    assert made.attempt_list_pico is not None
+    assert 0 <= made.list_pico <= made.attempt_list_pico
     if not ending["committed"]:
-        assert made.list_cost == 0
+        assert made.list_pico == 0
     if usage.output_reported and usage.final and ending["committed"] and made.usage != Usage():
         assert made.usage.output_tokens == usage.output_tokens
     if usage.input_reported and made.attempt_usage != Usage():

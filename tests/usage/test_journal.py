@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from tests.counts import count
+from usage.framing import encode
 from usage.journal import Journal
+from usage.lines import COLUMNS
 from usage.segments import Reader, forget_leftovers, is_dead, read_lines, segments, tell_progress, workers
 
 Open = Callable[..., Journal]
@@ -223,6 +225,9 @@ def test_the_backlog_is_what_the_recorder_has_not_told_yet(opened: Open) -> None
     assert journal.backlog_bytes == 0
 
 
+HEAD_SIZE = len(encode("head", {"version": 2, "worker": "w1", "segment": 1, "columns": COLUMNS}))
+
+
 class Disk:
     """Stands before os.write: lets `room` bytes of segments through, then is full."""
 
@@ -268,7 +273,7 @@ def test_a_full_disk_takes_the_ballast_then_memory_and_loses_nothing(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    disk = Disk(monkeypatch, 6_000)
+    disk = Disk(monkeypatch, HEAD_SIZE + 6_000)
     journal = opened(ballast_bytes=4_096, clock=lambda: now[0])
     written = []
     seen = [journal.trouble]
@@ -295,7 +300,7 @@ def test_a_write_brings_waiting_lines_to_the_disk_in_their_order(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    disk = Disk(monkeypatch, 500)
+    disk = Disk(monkeypatch, HEAD_SIZE + 500)
     journal = opened(ballast_bytes=0, clock=lambda: now[0])
     for number in range(20):
         journal.write("state", {"id": number})
@@ -310,7 +315,7 @@ def test_a_write_brings_waiting_lines_to_the_disk_in_their_order(
 def test_memory_is_bounded_and_what_was_lost_is_counted(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = Disk(monkeypatch, 200)
+    disk = Disk(monkeypatch, HEAD_SIZE + 120)
     journal = opened(ballast_bytes=0, ring_lines=10, clock=lambda: 0.0)
     before = len(payloads(journal.directory, "state"))
     for number in range(30):
@@ -324,11 +329,11 @@ def test_memory_is_bounded_and_what_was_lost_is_counted(
     assert len(payloads(journal.directory, "state")) == on_disk + 10
 
 
-@pytest.mark.parametrize("room", range(100, 400, 7))
+@pytest.mark.parametrize("room", range(25, 325, 7))
 def test_no_line_is_ever_torn_by_a_full_disk(
     opened: Open, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    disk = Disk(monkeypatch, room)
+    disk = Disk(monkeypatch, HEAD_SIZE + room)
     journal = opened(ballast_bytes=0)
     for number in range(10):
         journal.write("state", {"id": number})
@@ -345,7 +350,7 @@ def test_no_line_is_ever_torn_by_a_full_disk(
 def test_a_torn_line_that_could_not_be_taken_back_ends_its_segment(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = Disk(monkeypatch, 300)
+    disk = Disk(monkeypatch, HEAD_SIZE + 220)
     journal = opened(ballast_bytes=0, clock=lambda: 0.0)
 
     def refuse(fd: int, size: int) -> None:
@@ -410,6 +415,8 @@ def test_a_line_larger_than_the_chunk_is_read(opened: Open) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
+from usage.framing import encode
+from usage.lines import COLUMNS
 from usage.journal import Journal
 
 journal = Journal(

@@ -15,6 +15,7 @@ import pytest
 from tests.wire.cuts import follow
 from tests.wire.usage_payloads import PAYLOADS, Payload
 from usage.charge import charge
+from usage.pico import from_pico
 from usage.pricing import Price
 from wire import FORMATS
 from wire.types import Usage
@@ -120,7 +121,9 @@ def cost(payload: Payload, usage: Usage) -> tuple[Decimal | None, str]:
     price = BY_REQUEST if payload.name in PER_REQUEST else LIST
     made = charge(price, usage, kind=payload.kind, text_bytes=8, request_bytes=400)
     assert made.suspect == usage.suspect
-    return made.list_cost, ESTIMATED if made.estimated else EXACT
+    return None if made.list_pico is None else from_pico(
+        made.list_pico
+    ), ESTIMATED if made.estimated else EXACT
 
 
 def by_hand(payload: Payload) -> tuple[Decimal, str]:

@@ -268,7 +268,7 @@ def test_a_poison_row_is_parked_alone_and_the_rest_goes_on(
         ({"record": finished(1)["record"], "attempts": [{"number": 900}]}, "1 to 255"),
         ({"record": finished(1)["record"], "attempts": [{}]}, "KeyError"),
         ({"record": 5}, "TypeError"),
-        ([], "TypeError"),
+        ([], "ValueError"),
     ],
 )
 def test_a_line_that_makes_no_sense_is_parked(
