@@ -11,7 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
-from yarl import URL
+
+from providers.dialer import ascii_host
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -91,11 +92,11 @@ def _check_address(value: Any) -> SplitResult:
         raise _refuse(_PORT)
     if not parts.hostname:
         raise _refuse(_("Give the host after “//”, such as api.example.com."))
-    _check_host(parts, value)
+    _check_host(parts)
     return parts
 
 
-def _check_host(parts: SplitResult, value: str) -> None:
+def _check_host(parts: SplitResult) -> None:
     host = parts.hostname or ""
     if "[" in parts.netloc:
         try:
@@ -108,15 +109,15 @@ def _check_host(parts: SplitResult, value: str) -> None:
     if "%" in host:
         raise _refuse(_("Write the host without percent signs."))
     try:
-        ascii_host = URL(value).raw_host or ""
-    except (ValueError, UnicodeError) as error:
+        name = ascii_host(host)
+    except ValueError as error:
         raise _refuse(_("“%(host)s” is no host name: check its spelling."), host=host) from error
-    if len(ascii_host) > 253 or not _LABELS.fullmatch(ascii_host):
+    if len(name) > 253 or not _LABELS.fullmatch(name):
         raise _refuse(_("“%(host)s” is no host name: check its spelling."), host=host)
-    if _NUMBER.fullmatch(ascii_host.rstrip(".").rpartition(".")[2]):
+    if _NUMBER.fullmatch(name.rstrip(".").rpartition(".")[2]):
         # inet_aton reads 127.1, 2130706433 and 0x7f000001 as addresses too: one spelling only.
         try:
-            usual = str(IPv4Address(ascii_host)) == host
+            usual = str(IPv4Address(name)) == host
         except AddressValueError:
             usual = False
         if not usual:

@@ -1,9 +1,9 @@
 """Which addresses may be called: every outbound call goes through here, and is judged by the address it
 really connects to, whatever its host was spelled like.
 
-The data plane takes `connector` (aiohttp), the control plane `client` (httpx). Both resolve a name once,
-refuse the answer as a whole if one of its addresses is closed, and connect to the addresses that were
-judged; there is no second look-up for a name server to answer differently. TLS and Host keep the name.
+The data plane takes `Dialer`, the control plane `client` (httpx). Both resolve a name once, refuse the
+answer as a whole if one of its addresses is closed, and connect to the addresses that were judged; there is
+no second look-up for a name server to answer differently. TLS and Host keep the name.
 
 Through a proxy, the address dialled and judged is the proxy's own; the proxy resolves the vendor's name,
 out of our sight. A proxy on a closed address therefore needs the endpoint's mark "private addresses
@@ -20,12 +20,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
-import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver, ResolveResult
+import idna
+from aiohappyeyeballs import start_connection
 
 RESOLVE_SECONDS = 3.0
-KEEP_ALIVE_SECONDS = 20.0
+NEXT_ADDRESS_SECONDS = 0.25
 
 Address = IPv4Address | IPv6Address
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
@@ -98,6 +98,12 @@ def _is_open(address: Address, allow_private: bool) -> bool:
     return address in GLOBAL_V6
 
 
+def ascii_host(host: str) -> str:
+    """A host as a name server knows it, by IDNA where it is not ASCII. Raises ValueError for what is no host
+    name."""
+    return host.lower() if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
+
+
 def check_host(host: str, *, allow_private: bool) -> None:
     """Raises Forbidden where `host` is an address in figures, in any spelling that the system takes, and
     may not be called. A name passes: it is judged by what it resolves to."""
@@ -136,62 +142,55 @@ async def system_lookup(host: str, port: int, family: int) -> Sequence[AddressIn
         raise socket.gaierror(socket.EAI_AGAIN, "the name was not resolved in time") from error
 
 
-class Resolver(AbstractResolver):
-    """aiohttp's resolver: the addresses of a name, or Forbidden if one of them is closed."""
+class Dialer:
+    """Connects to allowed addresses only. Those who ask for one name at one moment share the look-up."""
 
     def __init__(self, *, allow_private: bool, lookup: Lookup = system_lookup) -> None:
-        self._allow_private = allow_private
+        self.allow_private = allow_private
         self._lookup = lookup
+        self._asked: dict[tuple[str, int], asyncio.Future[Sequence[AddressInfo]]] = {}
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        try:
-            infos = await self._lookup(host, port, family)
-        except (
-            UnicodeError
-        ) as error:  # Python's own codec refuses some host names before the system sees them
-            raise socket.gaierror(socket.EAI_NONAME, "no host name") from error
-        _check_all(infos, allow_private=self._allow_private)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=found,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+    async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
+        """The addresses of a name, or of figures in any spelling. Raises Forbidden if one of them is closed,
+        socket.gaierror where there is none."""
+        asked = self._asked.get((host, port))
+        if asked is None:
+            asked = self._asked[host, port] = asyncio.ensure_future(
+                self._lookup(host, port, socket.AF_UNSPEC)
             )
-            for found, _, protocol, _, address in infos
-        ]
+            asked.add_done_callback(lambda done: self._answered((host, port), done))
+        try:
+            infos = await asyncio.shield(asked)
+        except UnicodeError as error:  # of Python's own codec, before the system sees the name
+            raise socket.gaierror(socket.EAI_NONAME, "no host name") from error
+        if not infos:
+            raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
+        _check_all(infos, allow_private=self.allow_private)
+        return infos
 
-    async def close(self) -> None:
-        """Holds nothing."""
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """A connected socket. Its address is judged once more, at the last moment; where a name has several,
+        each gets a moment's start before the next. Raises OSError: Forbidden and socket.gaierror among
+        them."""
+        infos = await self.resolve(host, port)
+        try:
+            return await start_connection(
+                infos, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, socket_factory=self._socket
+            )
+        except RuntimeError as error:  # uvloop's, where others have OSError
+            raise OSError(str(error)) from error
 
+    def _answered(self, asked: tuple[str, int], done: asyncio.Future[Sequence[AddressInfo]]) -> None:
+        del self._asked[asked]
+        if not done.cancelled():
+            done.exception()  # seen, also where nobody waits any more
 
-def connector(
-    *, allow_private: bool, tls: ssl.SSLContext | None = None, limit: int = 0, lookup: Lookup = system_lookup
-) -> aiohttp.TCPConnector:
-    """A pool of connections that lead to allowed addresses only. Needs a running loop. Endpoints with and
-    without `allow_private` must not share one: a pooled connection is not judged again. `limit` 0: no
-    limit.
-
-    aiohttp asks no resolver about a host that is an address, so the socket factory judges every address
-    once more, at the last moment before it is connected to."""
-
-    def new_socket(info: AddressInfo) -> socket.socket:
+    def _socket(self, info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
-        _check_literal(str(address[0]), allow_private=allow_private)
-        return socket.socket(family, kind, protocol)
-
-    return aiohttp.TCPConnector(
-        resolver=Resolver(allow_private=allow_private, lookup=lookup),
-        socket_factory=new_socket,
-        ssl=tls or True,
-        limit=limit,
-        limit_per_host=0,
-        keepalive_timeout=KEEP_ALIVE_SECONDS,
-    )
+        _check_literal(str(address[0]), allow_private=self.allow_private)
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
 
 
 SyncLookup = Callable[[str, int], Sequence[AddressInfo]]

@@ -47,6 +47,8 @@ class Target:
     weight: int = 1
     context_window: int = 200_000
     max_output_tokens: int = 32_000
+    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What others derive from it once, each under a name of its own."""
 
 
 @dataclass(frozen=True, slots=True)

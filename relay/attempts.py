@@ -189,13 +189,13 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
     url = wire.upstream_url(
         target.base_url, brief, model=target.upstream_name, path=path, query=job.call.query
     )
-    headers = header_rules.to_upstream(job.call.headers, target)
+    head = header_rules.to_upstream(job.call.headers, target)
     body: Sendable | None = None
     if job.route.method == "POST":
         body = job.payload.outgoing(target, brief)
         log.bytes_sent = body.size
     if ctx.caller is not None and ctx.caller.recording != "none":
-        ctx.provider_request_headers = headers
+        ctx.provider_request_headers = header_rules.as_dict(head)
         ctx.provider_request_body = body.data if body is not None and isinstance(body.data, bytes) else None
     log.phase = "send"
     deadline = job.deadline_at(target)
@@ -205,7 +205,7 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
     outgoing = Outgoing(
         job.route.method,
         url,
-        headers,
+        head,
         body,
         connect_timeout=target.connect_timeout or knobs.connect_timeout,
         first_byte_timeout=min(target.first_byte_timeout or default, remaining),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from providers.types import Target
+from relay.errors import UpstreamFailure
 from wire import FORMATS
 
 Pairs = Iterable[tuple[bytes, bytes]]
@@ -34,32 +36,62 @@ CONTENT_TYPES = re.compile(
     re.I,
 )
 _UNSAFE = re.compile(rb"[\r\n\x00]")
+FRAMING = frozenset(
+    {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""What the HTTP client alone sets: an endpoint's own would break a request out of its frame."""
+USUAL = frozenset({b"keep-alive", b"close"})
+"""Values of `Connection` that name no header."""
 
 
-def to_upstream(client: Pairs, target: Target) -> dict[str, str]:
-    """Headers of an upstream request: what may pass of the client's, over it the endpoint's own, over all the
-    credential. Upstream is asked not to compress, so that frames pass as they are."""
-    allowed = FORWARDED_TO[target.format]
-    nominated = _nominated(client)
-    headers: dict[str, str] = {}
-    for name_, value_ in client:
-        if name_ in allowed and name_ not in nominated and not _UNSAFE.search(value_):
-            name, value = name_.decode("latin-1"), value_.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name_ in LISTS and name in headers else value
-    headers["accept-encoding"] = "identity"
-    for name, value in target.headers:
-        headers[name.lower()] = value
-    headers.update(FORMATS[target.format].credentials(target.secret, target.credential_style))
-    return headers
+class _Own(NamedTuple):
+    """What a target adds to every request as ready lines, and which of the client's headers it leaves room
+    for."""
+
+    lines: bytes
+    allowed: frozenset[bytes]
 
 
-def _nominated(client: Pairs) -> frozenset[bytes]:
-    """Header names that the client's `Connection` declares hop-by-hop."""
-    nominated: frozenset[bytes] = frozenset()
+def to_upstream(client: Pairs, target: Target) -> bytes:
+    """Header lines of an upstream request: what may pass of the client's, the endpoint's own in their place,
+    over all the credential. Upstream is asked not to compress, so that frames pass as they are. Raises
+    UpstreamFailure where a header of the endpoint's would break out of its line."""
+    own: _Own = target.memo.get("headers") or _prepare(target)
+    allowed = own.allowed
+    kept: dict[bytes, bytes] = {}
+    nominated: list[bytes] = []
     for name, value in client:
-        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-            nominated |= frozenset(each.strip().lower() for each in value.split(b","))
-    return nominated
+        if name in allowed:
+            if not _UNSAFE.search(value):
+                kept[name] = kept[name] + b", " + value if name in LISTS and name in kept else value
+        elif name == b"connection" and value.lower() not in USUAL:
+            nominated += value.lower().split(b",")
+    for name in nominated:  # hop-by-hop, as the client declares
+        kept.pop(name.strip(), None)
+    return own.lines + b"".join([b"%b: %b\r\n" % pair for pair in kept.items()])
+
+
+def _prepare(target: Target) -> _Own:
+    headers = {"accept-encoding": "identity"}
+    headers.update((name.lower(), value) for name, value in target.headers if name.lower() not in FRAMING)
+    headers.update(FORMATS[target.format].credentials(target.secret, target.credential_style))
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    if any(_UNSAFE.search(each) for pair in pairs for each in pair):
+        raise UpstreamFailure(
+            "bad_frame", phase="connect", text="a header of the endpoint holds a line break"
+        )
+    own = _Own(
+        b"".join([b"%b: %b\r\n" % pair for pair in pairs]),
+        FORWARDED_TO[target.format] - {name for name, _ in pairs},
+    )
+    target.memo["headers"] = own
+    return own
+
+
+def as_dict(lines: bytes) -> dict[str, str]:
+    """Header lines as names and values."""
+    pairs = (line.partition(": ") for line in lines.decode("utf-8", "replace").split("\r\n") if line)
+    return {name: value for name, _, value in pairs}
 
 
 def content_type(value: str, fallback: str) -> str:

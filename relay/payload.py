@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -17,11 +17,11 @@ IN_MEMORY = 1 << 20
 CHUNK = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sendable:
     """What one attempt sends: bytes, or pieces whose lengths add up to `size`."""
 
-    data: bytes | AsyncIterator[bytes]
+    data: bytes | Iterator[bytes]
     size: int
 
 
@@ -80,7 +80,7 @@ class Upload:
             self._pieces(self._form, target.upstream_name), self._form.retargeted_size(target.upstream_name)
         )
 
-    async def _pieces(self, form: Form, model: str) -> AsyncIterator[bytes]:
+    def _pieces(self, form: Form, model: str) -> Iterator[bytes]:
         for piece in form.pieces(model):
             if isinstance(piece, bytes):
                 yield piece

@@ -1,81 +1,46 @@
-"""The data plane's HTTP client: the only file of the relay that knows aiohttp."""
+"""The data plane's way to a vendor: a request goes out, its answer comes in, and whatever goes wrong is an
+UpstreamFailure."""
 
 from __future__ import annotations
 
-import asyncio
+import os
+import socket
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cache, lru_cache
+from functools import cache
+from time import monotonic
 from typing import Any
-
-import aiohttp
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import BytesPayload
-from yarl import URL
 
 from providers import dialer
 from providers.types import Target
+from relay import http1
 from relay.alarm import Alarm
 from relay.errors import UpstreamFailure
+from relay.http1 import Connection, Origin, Pool
 from relay.payload import CHUNK, Sendable
 
-LARGE_BODY = 1 << 20
 RATIO = 100
 """Greatest believable compression; beyond it a body is a bomb (security.md, 21)."""
 FREE = 1 << 20
 """Bytes that may come out before the ratio is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outgoing:
-    """A request as it is sent. Timeouts are seconds; `on_sent` is called once all of it has left."""
+    """A request as it is sent. `head` are its header lines as bytes, each with its line end; Host and length
+    come by themselves. Timeouts are seconds; `on_sent` is called once all of it has left."""
 
     method: str
     url: str
-    headers: dict[str, str] = field(repr=False)
+    head: bytes = field(repr=False)
     body: Sendable | None = field(repr=False)
     connect_timeout: float
     first_byte_timeout: float
     on_sent: Callable[[], None]
-
-
-class _Body(BytesPayload):
-    """A body that tells when it has left."""
-
-    def __init__(self, data: bytes, on_sent: Callable[[], None]) -> None:
-        super().__init__(data)
-        self._on_sent = on_sent
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        await super().write_with_length(writer, content_length)
-        self._on_sent()
-
-
-class _LargeBody(_Body):
-    """The same, sent piece by piece, not in one write that blocks the loop; by a view of the bytes, not as a
-    BytesIO, of which aiohttp would make a copy."""
-
-    def __init__(self, data: bytes, on_sent: Callable[[], None]) -> None:
-        super().__init__(b"", on_sent)  # it would warn of as many bytes
-        self._value, self._size = data, len(data)
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        rest = memoryview(self._value)
-        while rest:
-            await writer.write(rest[:CHUNK])
-            await asyncio.sleep(0)
-            rest = rest[CHUNK:]
-        self._on_sent()
-
-
-async def _told(pieces: AsyncIterator[bytes], on_sent: Callable[[], None]) -> AsyncIterator[bytes]:
-    async for piece in pieces:
-        yield piece
-    on_sent()
 
 
 class Inflater:
@@ -100,86 +65,62 @@ class Inflater:
         return out
 
 
-class _Reader(aiohttp.StreamReader):
-    """aiohttp's reader less what nobody here asks for: where the chunks of HTTP began and ended. Noting that,
-    and taking them one by one, costs more than all else that becomes of a stream.
-
-    Only `readany` works. An answer's reader is made by aiohttp's parser; it is given this class."""
-
-    __slots__ = ()
-
-    def begin_http_chunk_receiving(self) -> None:
-        """Notes nothing."""
-
-    def end_http_chunk_receiving(self) -> None:
-        """Notes nothing."""
-
-    def _read_nowait(self, n: int) -> bytes:
-        buffer = self._buffer
-        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
-        buffer.clear()
-        self._size = 0
-        if self._protocol._reading_paused:
-            self._protocol.resume_reading()
-        return data
-
-
 class Opened:
     """An upstream answer whose headers are here."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        if type(response.content) is aiohttp.StreamReader:  # else an empty body's
-            response.content.__class__ = _Reader  # the same layout
-        self._response = response
-        self.status = response.status
-        self.content_type = response.headers.get("content-type", "")
+    __slots__ = ("_connection", "_headers", "_inflater", "bytes_received", "content_type", "status")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+        self._headers = headers = connection.headers
+        self._inflater: Inflater | None = None
+        self.status = connection.status
+        self.content_type = headers.get(b"content-type", b"").decode("latin-1")
         self.bytes_received = 0
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        if encoding in ("", "identity"):
-            self._inflater: Inflater | None = None
-        elif encoding in ("gzip", "x-gzip", "deflate"):
+        if b"content-encoding" in headers:
+            self._expect(headers[b"content-encoding"].decode("latin-1").strip().lower())
+
+    def _expect(self, encoding: str) -> None:
+        if encoding in ("gzip", "x-gzip", "deflate"):
             self._inflater = Inflater()
-        else:
+        elif encoding not in ("", "identity"):
             self.close()
             raise UpstreamFailure("encoding", phase="headers", text=f"content-encoding {encoding!r}")
 
     @property
     def headers(self) -> dict[str, str]:
         """Upstream's headers, names in lower case."""
-        return {name.lower(): value for name, value in self._response.headers.items()}
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
 
     @property
     def request_id(self) -> str:
-        headers = self._response.headers
-        return (headers.get("x-request-id") or headers.get("request-id") or "")[:120]
+        headers = self._headers
+        return (headers.get(b"x-request-id") or headers.get(b"request-id") or b"")[:120].decode("latin-1")
 
     @property
     def retry_after(self) -> float | None:
         """Seconds until upstream wants to be asked again, as its headers tell; None where they do not."""
-        return retry_after(self._response.headers)
+        return retry_after(self.headers)
 
     async def read(self) -> bytes:
-        """Everything that has arrived, at least one byte; empty at the end. Raises UpstreamFailure."""
-        try:
-            data = await self._response.content.readany()
-            while data and self._inflater is not None:
-                self.bytes_received += len(data)
-                out = self._inflater.feed(data)
-                if out:
-                    return out
-                data = await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            data = self._rest()
-            if not data:
-                self.close()
-                raise UpstreamFailure("truncated", phase="stream", text=_words(error)) from error
-        self.bytes_received += len(data)
-        return data
-
-    def _rest(self) -> bytes:
-        """What came before the connection broke, while we were busy: aiohttp tells of the break at once."""
-        content: Any = self._response.content
-        return bytes(content._read_nowait(-1)) if content._buffer and self._inflater is None else b""
+        """Everything that has arrived, at least one byte; empty at the end, and once closed. Raises
+        UpstreamFailure."""
+        connection = self._connection
+        if connection is None:
+            return b""
+        while True:
+            while not connection.body:
+                if connection.over:
+                    if connection.failure is None:
+                        return b""
+                    raise _translated(connection.failure) from connection.failure
+                await connection.news()
+            data = connection.take()
+            self.bytes_received += len(data)
+            if self._inflater is not None:
+                data = self._inflater.feed(data)
+            if data:
+                return data
 
     async def read_all(self, limit: int) -> bytes:
         """The whole body. Raises UpstreamFailure, also beyond `limit` bytes."""
@@ -194,17 +135,10 @@ class Opened:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        """Gives the connection back if the answer was read to its end, else closes it. Safe to call twice."""
-        if self._response.content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
-
-
-@lru_cache(maxsize=256)
-def _timeouts(connect: float, first_byte: float) -> aiohttp.ClientTimeout:
-    # `sock_read` counts from when the request is sent.
-    return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=first_byte)
+        """Gives the connection back if the answer has come to its end, else closes it. Safe to call twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
 
 
 @cache
@@ -214,112 +148,103 @@ def _tls() -> ssl.SSLContext:
 
 
 class Upstream:
-    """The pooled clients, one for each policy of where they may connect."""
+    """The pools, one for each policy of where they may connect."""
 
     def __init__(self) -> None:
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
-        self._urls: dict[str, URL] = {}
+        self._pools: dict[bool, Pool] = {}
 
     async def __aenter__(self) -> Upstream:
         for allow_private in (False, True):
-            self._sessions[allow_private] = aiohttp.ClientSession(
-                connector=dialer.connector(allow_private=allow_private, tls=_tls()),
-                auto_decompress=False,
-                trust_env=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=1 << 18,
-                max_headers=512,
-                timeout=aiohttp.ClientTimeout(total=None),
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            )
+            self._pools[allow_private] = Pool(dialer.Dialer(allow_private=allow_private), tls=_tls())
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for session in self._sessions.values():
-            await session.close()
-        self._sessions.clear()
+        for pool in self._pools.values():
+            await pool.close()
+        self._pools.clear()
 
     @property
     def connections(self) -> tuple[int, int]:
         """Connections in use, and those kept for the next request."""
-        busy = idle = 0
-        for session in self._sessions.values():
-            connector: Any = session.connector
-            busy += len(connector._acquired)
-            idle += sum(len(each) for each in connector._conns.values())
-        return busy, idle
+        idle = sum(pool.idle for pool in self._pools.values())
+        return sum(len(pool.all) for pool in self._pools.values()) - idle, idle
 
     async def open(self, target: Target, request: Outgoing, alarm: Alarm) -> Opened:
         """Sends a request and waits for the headers of its answer, by the alarm of the running task. Raises
         UpstreamFailure."""
-        data: Any = None
-        headers = request.headers
-        if request.body is not None:
-            data = request.body.data
-            if not isinstance(data, bytes):
-                headers = {**headers, "content-length": str(request.body.size)}
-                data = _told(data, request.on_sent)
-            elif data:
-                data = (_LargeBody if len(data) > LARGE_BODY else _Body)(data, request.on_sent)
+        pool, method, body = self._pools[target.allow_private], request.method, request.body
         try:
-            asked = self._sessions[target.allow_private].request(
-                request.method,
-                self._url(request.url),
-                data=data,
-                headers=headers,
-                allow_redirects=False,
-                proxy=target.proxy or None,
-                timeout=_timeouts(request.connect_timeout, request.first_byte_timeout),
-            )
-            due = time.monotonic() + request.connect_timeout + request.first_byte_timeout
-            response = await alarm.wait(asked, due)
-        except TimeoutError as error:
-            if isinstance(error, aiohttp.ConnectionTimeoutError):
-                raise UpstreamFailure("connect_timeout", phase="connect", text=_words(error)) from error
-            raise UpstreamFailure("first_byte_timeout", phase="headers", text="no answer in time") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+            place = pool.place(method, request.url, target.proxy)
+        except ValueError as error:
             raise _translated(error) from error
-        if response.connection is not None and response.connection.protocol is not None:
-            # What follows the headers has timers of its own.
-            response.connection.protocol.read_timeout = None
-            response.connection.protocol.start_timeout()
-        return Opened(response)
+        connection = pool.waiting(place.origin)
+        if connection is None:
+            connection = await _connected(pool, place.origin, alarm, request.connect_timeout)
+        data, size = (b"", 0) if body is None else (body.data, body.size)
+        length = b"content-length: %d\r\n\r\n" % size if size or method != "GET" else b"\r\n"
+        try:
+            if isinstance(data, bytes) and size <= CHUNK:
+                whole = b"".join((place.start, request.head, length, data))
+                connection.begin(whole, whole=True, bodyless=method == "HEAD")
+                request.on_sent()
+            else:
+                connection.begin(b"".join((place.start, request.head, length)), whole=False)
+                due = monotonic() + request.connect_timeout + request.first_byte_timeout
+                if await alarm.wait(connection.send(_pieces(data)), due):
+                    request.on_sent()
+            due = monotonic() + request.first_byte_timeout
+            while not connection.over and not connection.status:
+                await alarm.wait(connection.news(), due)
+        except TimeoutError as error:
+            connection.abort()
+            raise UpstreamFailure("first_byte_timeout", phase="headers", text="no answer in time") from error
+        except BaseException:
+            connection.abort()
+            raise
+        if not connection.status:
+            connection.abort()
+            raise _translated(connection.failure) from connection.failure
+        return Opened(connection)
 
-    def _url(self, url: str) -> URL:
-        known = self._urls.get(url)
-        if known is None:
-            if len(self._urls) > 10_000:
-                self._urls.clear()
-            known = self._urls[url] = URL(url, encoded=True)
-        return known
+
+async def _connected(pool: Pool, origin: Origin, alarm: Alarm, seconds: float) -> Connection:
+    async def connect() -> Connection:
+        try:
+            return await pool.connect(origin)
+        except (OSError, ValueError, http1.ProxyRefused) as error:  # the system's own time-outs among them
+            raise _translated(error) from error
+
+    try:
+        return await alarm.wait(connect(), monotonic() + seconds)
+    except TimeoutError as error:
+        raise UpstreamFailure("connect_timeout", phase="connect", text="no connection in time") from error
+
+
+def _pieces(data: bytes | Iterator[bytes]) -> Iterator[bytes | memoryview]:
+    """A body in pieces that do not block the loop; of bytes by views, not by copies."""
+    if not isinstance(data, bytes):
+        yield from data
+        return
+    view = memoryview(data)
+    for start in range(0, len(data), CHUNK):
+        yield view[start : start + CHUNK]
 
 
 _BORDER: tuple[tuple[type[BaseException], str, str], ...] = (
-    (aiohttp.ClientConnectorDNSError, "dns", "connect"),
-    (aiohttp.ClientSSLError, "tls", "connect"),
-    (aiohttp.ServerFingerprintMismatch, "tls", "connect"),
-    (aiohttp.ConnectionTimeoutError, "connect_timeout", "connect"),
-    (aiohttp.ClientConnectorError, "connect", "connect"),
-    (aiohttp.ClientProxyConnectionError, "connect", "connect"),
-    (aiohttp.ClientHttpProxyError, "connect", "connect"),
-    (aiohttp.InvalidURL, "connect", "connect"),
-    (aiohttp.ServerDisconnectedError, "reset", "headers"),
-    (aiohttp.ClientOSError, "reset", "headers"),
-    (aiohttp.ClientPayloadError, "truncated", "headers"),
-    (aiohttp.ClientResponseError, "bad_frame", "headers"),
-    (OSError, "reset", "headers"),
-    (ValueError, "bad_frame", "headers"),
-    (aiohttp.ClientError, "reset", "headers"),
+    (dialer.Forbidden, "blocked_address", "connect"),
+    (socket.gaierror, "dns", "connect"),
+    (ssl.SSLError, "tls", "connect"),
+    (OSError, "connect", "connect"),
+    (http1.ProxyRefused, "connect", "connect"),
+    (http1.Lost, "reset", "headers"),
+    (http1.Malformed, "bad_frame", "headers"),
+    (http1.Truncated, "truncated", "stream"),
+    (ValueError, "connect", "connect"),
 )
 """Foreign exceptions, most specific first: reason and phase."""
 
 
-def _translated(error: BaseException) -> UpstreamFailure:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, dialer.Forbidden):
-            return UpstreamFailure("blocked_address", phase="connect", text=str(cause))
-        cause = getattr(cause, "os_error", None) or cause.__cause__
+def _translated(error: BaseException | None) -> UpstreamFailure:
     for kind, reason, phase in _BORDER:
         if isinstance(error, kind):
             return UpstreamFailure(reason, phase=phase, text=_words(error))
@@ -327,9 +252,20 @@ def _translated(error: BaseException) -> UpstreamFailure:
 
 
 def _words(error: BaseException) -> str:
-    """What an operator may read of a transport error: its kind and the system's own words, no address."""
-    inner = getattr(error, "os_error", error)
-    said = getattr(inner, "strerror", None) or ""
+    """What an operator may read of a transport error: its kind and the system's own words, and no address but
+    one that may not be called."""
+    if isinstance(error, dialer.Forbidden):
+        return str(error)
+    if isinstance(error.__cause__, OSError):
+        error = error.__cause__
+    if isinstance(error, ssl.SSLError):
+        said = error.reason or ""
+    elif isinstance(error, socket.gaierror):
+        said = error.strerror or ""
+    elif isinstance(error, OSError):
+        said = os.strerror(error.errno) if error.errno else ""
+    else:
+        said = str(error)
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import httpx
 import pytest
 from hypothesis import given, strategies as st
 
 from providers import dialer
-from providers.dialer import AddressInfo, Forbidden, check_address, check_host
+from providers.dialer import AddressInfo, Dialer, Forbidden, check_address, check_host
+from providers.types import Target
+from relay.alarm import Alarm
+from relay.errors import UpstreamFailure
+from relay.http1 import Pool
+from relay.upstream import Opened, Outgoing, Upstream
 from tests.providers.listener import Listener, certificate, listening
+from tests.relay.targets import target
 
 CLOSED = [
     # this machine
@@ -140,14 +147,26 @@ def vendor() -> Iterator[Listener]:
         yield listener
 
 
-async def get(url: str, names: Names, *, allow_private: bool = False, **options: Any) -> str:
+async def get(
+    url: str,
+    names: Names,
+    *,
+    allow_private: bool = False,
+    proxy: str = "",
+    tls: ssl.SSLContext | None = None,
+) -> str:
     """The body that the data plane's client gets."""
-    pool = dialer.connector(allow_private=allow_private, lookup=names.later, tls=options.pop("tls", None))
-    async with (
-        aiohttp.ClientSession(connector=pool, trust_env=False) as session,
-        session.get(url, allow_redirects=False, **options) as response,
-    ):
-        return await response.text()
+    made = Dialer(allow_private=allow_private, lookup=names.later)
+    pool = Pool(made, tls=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    try:
+        place = pool.place("GET", url, proxy)
+        connection = await pool.connect(place.origin)
+        connection.begin(place.start + b"\r\n", whole=True)
+        while not connection.over:
+            await connection.news()
+        return connection.take().decode()
+    finally:
+        await pool.close()
 
 
 def get_now(url: str, names: Names, *, allow_private: bool = False, proxy: str = "") -> httpx.Response:
@@ -167,7 +186,7 @@ def forbidden(error: BaseException | None) -> bool:
 
 def unknown(error: BaseException) -> bool:
     """Whether a client says that the name leads nowhere."""
-    return isinstance(error, aiohttp.ClientConnectorDNSError) or "does not resolve" in str(error)
+    return isinstance(error, socket.gaierror) or "does not resolve" in str(error)
 
 
 class TestAddresses:
@@ -228,7 +247,7 @@ class TestEverySpelling:
     @pytest.mark.parametrize("host", SPELLINGS)
     async def test_the_data_plane_reaches_nothing(self, host: str, vendor: Listener) -> None:
         names = Names(["169.254.169.254"] if host.startswith("metadata") else ["127.0.0.1"])
-        with pytest.raises((aiohttp.ClientError, ValueError)) as refusal:
+        with pytest.raises((OSError, ValueError)) as refusal:
             await get(f"http://{host}:{vendor.port}/", names)
         assert forbidden(refusal.value) or isinstance(refusal.value, ValueError) or unknown(refusal.value)
         assert vendor.lines == []
@@ -268,20 +287,23 @@ class TestAnswers:
     async def test_an_answer_with_one_closed_address_is_refused_as_a_whole(
         self, answer: list[str], vendor: Listener
     ) -> None:
-        with pytest.raises(aiohttp.ClientConnectorDNSError) as refusal:
+        with pytest.raises(Forbidden):
             await get(f"http://vendor.test:{vendor.port}/", Names(answer))
-        assert forbidden(refusal.value)
         with pytest.raises(Forbidden):
             get_now(f"http://vendor.test:{vendor.port}/", Names(answer))
         assert vendor.lines == []
 
     async def test_an_open_answer_is_handed_on_as_it_was_judged(self) -> None:
-        resolver = dialer.Resolver(allow_private=False, lookup=Names(["93.184.215.14", "2606:4700::1"]).later)
-        found = await resolver.resolve("vendor.test", 443, socket.AF_UNSPEC)
-        assert [(each["host"], each["port"], each["hostname"]) for each in found] == [
-            ("93.184.215.14", 443, "vendor.test"),
-            ("2606:4700::1", 443, "vendor.test"),
-        ]
+        made = Dialer(allow_private=False, lookup=Names(["93.184.215.14", "2606:4700::1"]).later)
+        found = await made.resolve("vendor.test", 443)
+        assert [address[:2] for *_, address in found] == [("93.184.215.14", 443), ("2606:4700::1", 443)]
+
+    async def test_those_who_ask_for_a_name_at_one_moment_share_the_look_up(self) -> None:
+        names = Names(["93.184.215.14"], ["127.0.0.1"])
+        made = Dialer(allow_private=False, lookup=names.later)
+        one, two = await asyncio.gather(*(made.resolve("vendor.test", 80) for _ in range(2)))
+        assert one == two
+        assert names.asked == ["vendor.test"]
 
     async def test_a_name_server_that_changes_its_mind_gains_nothing(self) -> None:
         port = 0
@@ -301,29 +323,45 @@ class TestAnswers:
             assert second.lines == []
 
     async def test_a_second_answer_is_judged_like_the_first(self, vendor: Listener) -> None:
-        resolver = dialer.Resolver(allow_private=False, lookup=Names(["93.184.215.14"], ["127.0.0.1"]).later)
-        await resolver.resolve("vendor.test", 80)
+        made = Dialer(allow_private=False, lookup=Names(["93.184.215.14"], ["127.0.0.1"]).later)
+        await made.resolve("vendor.test", 80)
         with pytest.raises(Forbidden):
-            await resolver.resolve("vendor.test", 80)
+            await made.resolve("vendor.test", 80)
 
     async def test_an_address_that_slips_past_the_resolver_is_stopped_at_the_socket(
         self, vendor: Listener, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(dialer, "_check_all", lambda found, **options: None)
         for answer in (["127.0.0.1"], ["127.0.0.1", "::1"]):
-            with pytest.raises(aiohttp.ClientConnectorError):
+            with pytest.raises(OSError, match="may not be called"):
                 await get(f"http://vendor.test:{vendor.port}/", Names(answer))
         assert vendor.lines == []
 
     async def test_a_name_that_does_not_resolve_is_told_as_such(self) -> None:
-        with pytest.raises(aiohttp.ClientConnectorDNSError):
+        with pytest.raises(socket.gaierror):
             await get("http://vendor.test/", Names([]))
         with pytest.raises(httpx.ConnectError):
             get_now("http://vendor.test/", Names([]))
 
-    def test_the_next_address_is_tried_where_one_does_not_answer(self, vendor: Listener) -> None:
-        names = Names(["127.0.0.9", "127.0.0.1"])
-        assert get_now(f"http://vendor.test:{vendor.port}/", names, allow_private=True).status_code == 200
+    async def test_the_next_address_is_tried_where_one_does_not_answer(self, vendor: Listener) -> None:
+        names, url = Names(["127.0.0.9", "127.0.0.1"]), f"http://vendor.test:{vendor.port}/"
+        assert get_now(url, names, allow_private=True).status_code == 200
+        assert await get(url, names, allow_private=True) == '{"data": []}'
+
+    async def test_one_who_stops_waiting_takes_the_look_up_from_nobody(self) -> None:
+        answer: asyncio.Future[list[AddressInfo]] = asyncio.get_running_loop().create_future()
+
+        async def lookup(host: str, port: int, family: int) -> list[AddressInfo]:
+            return await answer
+
+        made = Dialer(allow_private=False, lookup=lookup)
+        one, two = (asyncio.create_task(made.resolve("vendor.test", 80)) for _ in range(2))
+        await asyncio.sleep(0)
+        one.cancel()
+        answer.set_result(infos("93.184.215.14", port=80))
+        assert len(await two) == 1
+        with pytest.raises(asyncio.CancelledError):
+            await one
 
 
 class TestTls:
@@ -344,7 +382,7 @@ class TestTls:
         server, client = certificate(tmp_path, "another.test")
         with listening(Listener(), tls=server) as vendor:
             url = f"https://vendor.test:{vendor.port}/"
-            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            with pytest.raises(ssl.SSLCertVerificationError):
                 await get(url, Names(["127.0.0.1"]), allow_private=True, tls=client)
             transport = dialer.Transport(allow_private=True, tls=client, lookup=Names(["127.0.0.1"]).now)
             with httpx.Client(transport=transport) as plane, pytest.raises(httpx.ConnectError):
@@ -355,9 +393,8 @@ class TestTls:
 class TestProxies:
     async def test_the_proxy_s_own_address_is_judged(self, vendor: Listener) -> None:
         names = Names(["93.184.215.14"])
-        with pytest.raises(aiohttp.ClientConnectorError) as refusal:
+        with pytest.raises(Forbidden):
             await get("http://vendor.test/", names, proxy=vendor.url)
-        assert forbidden(refusal.value)
         with pytest.raises(Forbidden):
             get_now("http://vendor.test/", names, proxy=vendor.url)
         assert vendor.lines == []
@@ -384,10 +421,12 @@ class TestProxies:
             assert proxy.lines == [f"CONNECT vendor.test:{vendor.port} HTTP/1.1"] * 2
             assert vendor.names == ["vendor.test"] * 2
 
-    def test_an_address_in_figures_is_refused_before_the_proxy_is_asked(self, vendor: Listener) -> None:
+    async def test_an_address_in_figures_is_refused_before_the_proxy_is_asked(self, vendor: Listener) -> None:
         for url in ("http://169.254.169.254/latest", "http://0xa9fea9fe/", "http://[fd00:ec2::254]/"):
             with pytest.raises(Forbidden):
                 get_now(url, Names([]), proxy=vendor.url, allow_private=True)
+            with pytest.raises(Forbidden):
+                await get(url, Names([]), proxy=vendor.url, allow_private=True)
         assert vendor.lines == []
 
 
@@ -412,13 +451,20 @@ class TestSurroundings:
             assert surprise.lines == []
 
     async def test_pools_of_marked_and_unmarked_endpoints_are_apart(self, vendor: Listener) -> None:
-        marked = dialer.connector(allow_private=True)
-        unmarked = dialer.connector(allow_private=False)
-        async with (
-            aiohttp.ClientSession(connector=marked) as one,
-            aiohttp.ClientSession(connector=unmarked) as two,
-        ):
-            async with one.get(vendor.url) as response:
-                await response.read()
-            with pytest.raises(aiohttp.ClientConnectorError):
-                await two.get(vendor.url)
+        vendor.answer = lambda path: (200, {"connection": "keep-alive"}, b"{}")
+        marked, unmarked = (target(base_url=vendor.url, allow_private=mark) for mark in (True, False))
+        async with Upstream() as upstream:
+            opened = await ask(upstream, marked)
+            await opened.read_all(100)
+            opened.close()
+            assert upstream.connections == (0, 1)
+            with pytest.raises(UpstreamFailure) as refusal:
+                await ask(upstream, unmarked)
+        assert refusal.value.reason == "blocked_address"
+        assert len(vendor.lines) == 1
+
+
+async def ask(upstream: Upstream, place: Target) -> Opened:
+    """A request without a body."""
+    outgoing = Outgoing("GET", f"{place.base_url}/x", b"", None, 5.0, 5.0, lambda: None)
+    return await upstream.open(place, outgoing, Alarm())

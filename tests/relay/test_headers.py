@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from providers.models import Endpoint
+from providers.types import Target
 from relay import headers as rules
+from relay.errors import UpstreamFailure
 from tests.relay.asks import ASKS, STREAMED, WHOLE, Ask
 from tests.relay.harness import House, house
 from tests.relay.targets import target
@@ -53,6 +55,15 @@ def pairs(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
+def sent_by(client: rules.Pairs, place: Target) -> dict[str, str]:
+    """The headers of a request to upstream, none of them twice."""
+    lines = rules.to_upstream(client, place)
+    assert lines.endswith(b"\r\n")
+    sent = rules.as_dict(lines)
+    assert len(sent) == lines.count(b"\n")
+    return sent
+
+
 # Towards the vendor
 
 
@@ -65,19 +76,19 @@ def test_of_a_hundred_headers_exactly_the_allowed_ones_leave(form: str) -> None:
     expected = PASSED | {"accept-encoding": "identity", name: value.format("sk-own")}
     if form == "anthropic":
         expected |= PASSED_TO_ANTHROPIC
-    assert rules.to_upstream(client, target(format=form, secret="sk-own")) == expected
+    assert sent_by(client, target(format=form, secret="sk-own")) == expected
 
 
 def test_what_connection_names_is_hop_by_hop() -> None:
     client = [*pairs(PASSED), (b"connection", b"keep-alive, OpenAI-Beta"), (b"connection", b"originator")]
-    sent = rules.to_upstream(client, target())
+    sent = sent_by(client, target())
     assert "openai-beta" not in sent
     assert "originator" not in sent
     assert sent["idempotency-key"] == "once"
 
 
 def test_the_endpoints_own_headers_win_over_the_clients() -> None:
-    sent = rules.to_upstream(
+    sent = sent_by(
         pairs(PASSED), target(headers=(("OpenAI-Beta", "ours"), ("x-team", "blue"), ("User-Agent", "aether")))
     )
     assert (sent["openai-beta"], sent["x-team"], sent["user-agent"]) == ("ours", "blue", "aether")
@@ -85,7 +96,7 @@ def test_the_endpoints_own_headers_win_over_the_clients() -> None:
 
 
 def test_the_credential_wins_over_everything() -> None:
-    sent = rules.to_upstream(
+    sent = sent_by(
         pairs(PASSED | {"authorization": "Bearer sk-client"}),
         target(secret="sk-own", headers=(("Authorization", "Bearer sk-endpoint"),)),
     )
@@ -94,7 +105,7 @@ def test_the_credential_wins_over_everything() -> None:
 
 @pytest.mark.parametrize("form", ["anthropic", "gemini"])
 def test_an_endpoint_may_want_its_key_as_bearer(form: str) -> None:
-    sent = rules.to_upstream([], target(format=form, secret="sk-own", credential_style="bearer"))
+    sent = sent_by([], target(format=form, secret="sk-own", credential_style="bearer"))
     assert sent == {"authorization": "Bearer sk-own", "accept-encoding": "identity"}
 
 
@@ -105,15 +116,39 @@ def test_a_list_on_several_lines_goes_on_as_one() -> None:
         (b"accept", b"application/json"),
         (b"accept", b"text/event-stream"),
     ]
-    sent = rules.to_upstream(client, target(format="anthropic"))
+    sent = sent_by(client, target(format="anthropic"))
     assert sent["anthropic-beta"] == "context-1m-2025-08-07, files-api-2025-04-14"
     assert sent["accept"] == "application/json, text/event-stream"
 
 
 @given(st.binary(max_size=60), st.sampled_from(sorted(PASSED)))
 def test_no_line_break_or_nul_leaves_in_a_value(value: bytes, name: str) -> None:
-    sent = rules.to_upstream([(name.encode(), value)], target())
-    assert not any(mark in told for told in sent.values() for mark in "\r\n\x00")
+    lines = rules.to_upstream([(name.encode(), value)], target())
+    unsafe = any(mark in value for mark in b"\r\n\x00")
+    assert lines == rules.to_upstream([], target()) + (
+        b"" if unsafe else b"%b: %b\r\n" % (name.encode(), value)
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "Content-Length", "Transfer-Encoding", "Connection", "Expect", "TE"]
+)
+def test_what_frames_a_request_is_the_clients_alone(name: str) -> None:
+    assert sent_by([], target(headers=((name, "1"), ("x-team", "blue")))).keys() == {
+        "accept-encoding", "authorization", "x-team",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", ["\r", "\n", "\x00"])
+def test_an_endpoint_whose_header_would_break_out_of_its_line_is_not_asked(mark: str) -> None:
+    for broken in (
+        target(headers=(("x-team", f"a{mark}b"),)),
+        target(headers=((f"x{mark}y", "a"),)),
+        target(secret=f"sk{mark}own"),
+    ):
+        for _ in range(2):
+            with pytest.raises(UpstreamFailure):
+                rules.to_upstream([], broken)
 
 
 # Towards the client

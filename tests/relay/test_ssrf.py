@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -43,7 +42,7 @@ def trap() -> Iterator[Listener]:
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     """A name server by which every name is this machine, for both planes."""
     names = Names(["127.0.0.1"])
-    monkeypatch.setattr(dialer, "connector", partial(dialer.connector, lookup=names.later))
+    monkeypatch.setattr(dialer, "Dialer", partial(dialer.Dialer, lookup=names.later))
     monkeypatch.setattr(dialer, "client", partial(dialer.client, lookup=names.now))
     return names
 
@@ -189,16 +188,9 @@ def test_asking_an_endpoint_how_it_is_follows_no_redirect(status: int, trap: Lis
 async def test_a_name_that_moves_to_a_closed_address_is_not_followed(
     door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rebinding: judged as open, then answered with another address. The pool forgets a name at once here."""
+    """Rebinding: judged as open, then answered with another address."""
     moving = Names(["127.0.0.1"], ["169.254.169.254"])
-    made = partial(dialer.connector, lookup=moving.later)
-
-    def forgetful(**options: Any) -> object:
-        pool = made(**options)
-        pool._use_dns_cache = False
-        return pool
-
-    monkeypatch.setattr(dialer, "connector", forgetful)
+    monkeypatch.setattr(dialer, "Dialer", partial(dialer.Dialer, lookup=moving.later))
 
     def prepare(url: str) -> None:
         port = url.rpartition(":")[2]
