@@ -155,8 +155,10 @@ class Stream:
         passed, ended_at_file_end = Passed(winner.head, winner.end), False
         last_sent = last_byte = time.monotonic()
         idle = winner.target.idle_timeout or self._job.engine.knobs.idle_timeout
+        recording = ctx.caller is not None and ctx.caller.recording == "full"
         while True:
-            self._learn(winner, passed)
+            if recording:
+                self._record(passed)
             if passed.out:
                 self._opened_array = True
                 if len(passed.out) <= PIECE:

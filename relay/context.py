@@ -213,6 +213,12 @@ class StreamContext:
             self.text_parts.append(text)
             self.text_size += len(text)
 
+    @property
+    def frames_seen(self) -> int:
+        """Frames of the answer so far; `chunk_count` is told at its end."""
+        watch = self.attempts[-1].watch if self.attempts else None
+        return self.chunk_count if watch is None else watch.frames
+
     def append_chunk(self, chunk: Any, size: int) -> None:
         """Keeps one parsed data event of `size` bytes, up to the cap; beyond it only the flag `truncated`
         tells."""

@@ -278,8 +278,8 @@ class Engine:
         for ctx in list(self.open):
             if ctx.reading_since is not None and now - ctx.reading_since > self.knobs.client_body_timeout:
                 self.interrupt("late", [ctx])
-            if ctx.chunk_count != ctx.checkpoint_mark and now - ctx.checkpointed >= CHECKPOINT:
-                ctx.checkpointed, ctx.checkpoint_mark = now, ctx.chunk_count
+            if now - ctx.checkpointed >= CHECKPOINT and (seen := ctx.frames_seen) != ctx.checkpoint_mark:
+                ctx.checkpointed, ctx.checkpoint_mark = now, seen
                 self.ledger.checkpoint(ctx)
 
     async def _tell_used(self) -> None:

@@ -201,13 +201,11 @@ class MessageWatch(Watch):
     """Follows a stream of Messages events."""
 
     _meter = _METER
+    _hints = (b"message_delta", b"message_stop", b"error")
 
     def usage(self) -> Usage:
         """The tokens derived from all reports so far."""
         return from_anthropic(self._raw)
-
-    def _hinted(self, block: bytes) -> bool:
-        return b"message_delta" in block or b"message_stop" in block or b"error" in block
 
     def _look(self, frame: Frame) -> Sight:
         event = load_object(frame.data)
@@ -234,7 +232,7 @@ class MessageWatch(Watch):
         _merge(self._raw, usage)
         reason = as_text(as_object(event.get("delta")).get("stop_reason"))
         if reason:
-            self.finish_reason = reason
+            self._finish_reason = reason
             self.meaningful = True
         self._raw.final = self._raw.final or "output_tokens" in as_object(usage)
 

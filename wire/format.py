@@ -32,10 +32,19 @@ class StreamWatch(Protocol):
     ended: bool
     """The format's own end was seen (chat: `[DONE]`, or, at end of file, a finish_reason)."""
     error: InbandError | None
-    finish_reason: str
     response_id: str
-    frames: int
-    data_frames: int
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the answer ended, in the vendor's words."""
+
+    @property
+    def frames(self) -> int:
+        """Frames seen so far. Counted when asked."""
+
+    @property
+    def data_frames(self) -> int:
+        """Frames with data, other than `[DONE]`. Counted when asked."""
 
     @property
     def text_bytes(self) -> int:

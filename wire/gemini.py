@@ -204,6 +204,7 @@ class GeminiWatch(Watch):
     """Follows a stream of events. Usage stands on nearly every one of them, so each is parsed."""
 
     _meter = _METER
+    _hints = (b"",)
 
     def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
         super().__init__(brief, max_event)
@@ -219,9 +220,6 @@ class GeminiWatch(Watch):
         self.ended = self.ended or (bool(self._finished) and self.error is None)
         return passed
 
-    def _hinted(self, block: bytes) -> bool:
-        return True
-
     def _look(self, frame: Frame) -> Sight:
         event = load_object(frame.data)
         if event.get("error"):
@@ -234,14 +232,14 @@ class GeminiWatch(Watch):
         for candidate in candidates:
             reason = _reason(candidate.get("finishReason"))
             if reason:
-                self.finish_reason = reason
+                self._finish_reason = reason
                 self._finished.add(candidate.get("index") or 0)
             self.meaningful = self.meaningful or bool(reason) or _has_content(candidate)
         blocked = _blocked(event)
         if blocked:
-            self.finish_reason = blocked
+            self._finish_reason = blocked
             self.meaningful = True
-        self._raw.final = self._raw.final or bool(self.finish_reason)
+        self._raw.final = self._raw.final or bool(self._finish_reason)
         _merge(self._raw, event)
         return Sight.END if blocked or len(self._finished) >= self._brief.count else Sight.PASS
 
@@ -267,12 +265,17 @@ class ArrayWatch(GeminiWatch):
     def _elements(self, blocks: list[bytes]) -> Passed:
         if not blocks:
             return NOTHING
-        found = [read_element(block) for block in blocks]
-        passed = self._walk(frame for frame in found if frame.data)
+        out: list[bytes] = []
+        end: list[bytes] = []
+        closing: list[bytes] = []
+        for frame in map(read_element, blocks):
+            if not frame.data:
+                closing.append(frame.raw)
+            elif self.error is None:
+                self._pass(frame, out, end)
         if self._array.lone and self.error is None:
             raise BadFrame("an object instead of an array")
-        closing = b"".join(frame.raw for frame in found if not frame.data)
-        return Passed(passed.out, passed.end + closing) if closing and self._over else passed
+        return Passed(b"".join(out), b"".join((*end, *closing)) if self._over else b"")
 
 
 def _merge(raw: Counters, event: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from wire.body import (
 )
 from wire.errors import read_error_body, read_inband
 from wire.format import Passed, StreamWatch, WholeReading
-from wire.jsons import as_object, as_objects, as_text, dumps, load_object, typed
+from wire.jsons import as_object, as_objects, as_text, dumps, load_object, loads, typed
 from wire.passthrough import Meter, Sight, Watch
 from wire.splice import apply, model_edits, usage_edits
 from wire.sse import MAX_EVENT, Frame
@@ -31,7 +31,7 @@ from wire.types import COMPLETE, GENERATE, Brief, Fault, InbandError, Usage
 from wire.usage import OPENAI, Count, Counters, from_openai, openai_usage
 
 TEXT_KEYS = ("content", "reasoning_content", "arguments")
-_FINISHED = re.compile(rb'"finish_reason"\s*+:\s*+"')
+_FINISHED = re.compile(rb'"finish_reason"\s*+:\s*+("[^"\\]++")')
 _PART_NEEDS = {
     "image_url": "vision",
     "image": "vision",
@@ -217,9 +217,14 @@ class OpenAIChat:
 class ChatWatch(Watch):
     """Follows a stream of chat chunks (or of legacy completions)."""
 
+    # With include_usage each chunk holds `"usage":null`, so that is no hint.
+    _hints = (b'prompt_tokens"', b"[DONE]", b"error")
+
     def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
         super().__init__(brief, max_event)
         self._meter = meter(brief)
+        self._searched = 0
+        """How many of the unread bytes were searched for a reason to finish."""
 
     def usage(self) -> Usage:
         """The tokens derived from all reports so far."""
@@ -231,19 +236,33 @@ class ChatWatch(Watch):
         self.ended = self.ended or (bool(self.finish_reason) and self.error is None)
         return passed
 
-    def _hinted(self, block: bytes) -> bool:
-        # With include_usage each chunk holds `"usage":null`, so that is no hint.
-        return (
-            b'"prompt_tokens"' in block
-            or b"[DONE]" in block
-            or b"error" in block
-            or _FINISHED.search(block) is not None
-        )
+    @property
+    def finish_reason(self) -> str:
+        """Why the answer ended. Its key stands in every chunk, so it is no hint: the next hint finds it."""
+        self._find_reason()
+        return self._finish_reason
+
+    def _find_reason(self) -> None:
+        """Looks for the last reason in the frames that passed unread since the last search."""
+        unread, end = self._unread, len(self._unread)
+        while end > self._searched:
+            end = unread.rfind(b'"finish_reason"', self._searched, end)
+            told = _FINISHED.match(unread, end) if end >= 0 else None
+            if told is not None:
+                self._finish_reason = as_text(loads(told[1]))
+                break
+        self._searched = len(unread)
+
+    def _read_up(self) -> None:
+        self._find_reason()
+        super()._read_up()
+        self._searched = 0
 
     def _done(self) -> Sight:
         return Sight.END
 
     def _look(self, frame: Frame) -> Sight:
+        self._find_reason()
         event = load_object(frame.data)
         if is_error(event) or frame.event == "error":
             self.error = read_inband(event)
@@ -252,14 +271,14 @@ class ChatWatch(Watch):
         choices = as_objects(event.get("choices"))
         for choice in choices:
             reason = as_text(choice.get("finish_reason"))
-            self.finish_reason = reason or self.finish_reason
+            self._finish_reason = reason or self._finish_reason
             delta = as_object(choice.get("delta"))
             if reason or choice.get("text") or any(delta[key] for key in delta if key != "role"):
                 self.meaningful = True
         usage = _usage_of(event, choices)
         if usage is not None:
             self._raw.merge(usage, OPENAI)
-            self._raw.final = self._raw.final or bool(self.finish_reason)
+            self._raw.final = self._raw.final or bool(self._finish_reason)
         unasked = event.get("choices") == [] and isinstance(usage, dict) and not self._brief.wants_usage
         return Sight.WITHHOLD if unasked else Sight.PASS
 

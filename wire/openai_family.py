@@ -28,7 +28,6 @@ from wire.usage import FAMILY, Counters, from_openai
 MODERATION_MODEL = "omni-moderation-latest"
 """What OpenAI takes where a request for moderation names no model, as it may."""
 _ENDINGS = (".done", ".completed")
-_HINTS = (b'"usage"', b".done", b".completed", b"[DONE]", b"error")
 _METER = Meter("delta")
 _WHOLE_METER = Meter("text")
 _SMALL = ("id", "usage", "error", "object", "service_tier", "meta")
@@ -115,6 +114,7 @@ class EventWatch(Watch):
     or the end of the file is the end."""
 
     _meter = _METER
+    _hints = (b'"usage"', b".done", b".completed", b"[DONE]", b"error")
 
     def usage(self) -> Usage:
         """The tokens derived from all reports so far."""
@@ -125,9 +125,6 @@ class EventWatch(Watch):
         passed = super().finish()
         self.ended = self.ended or (self.meaningful and self.error is None)
         return passed
-
-    def _hinted(self, block: bytes) -> bool:
-        return any(hint in block for hint in _HINTS)
 
     def _done(self) -> Sight:
         return Sight.END

@@ -234,6 +234,7 @@ class ResponsesWatch(Watch):
     """Follows a stream of Responses events."""
 
     _meter = _METER
+    _hints = (*map(str.encode, _ENDINGS), b"error", b'_call"')
 
     def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
         super().__init__(brief, max_event)
@@ -242,15 +243,6 @@ class ResponsesWatch(Watch):
     def usage(self) -> Usage:
         """The tokens derived from all reports so far."""
         return from_openai(self._raw)
-
-    def _hinted(self, block: bytes) -> bool:
-        return (
-            b"response.completed" in block
-            or b"response.incomplete" in block
-            or b"response.failed" in block
-            or b"error" in block
-            or b'_call"' in block
-        )
 
     def _look(self, frame: Frame) -> Sight:
         event = load_object(frame.data)
@@ -265,7 +257,7 @@ class ResponsesWatch(Watch):
             return Sight.PASS
         if kind in _ENDINGS:
             self.meaningful = True
-            self.finish_reason = _finish_reason(response)
+            self._finish_reason = _finish_reason(response)
             return Sight.END
         if kind == "response.output_item.done":
             _count_tool(self._items, as_object(event.get("item")))

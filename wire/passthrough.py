@@ -1,15 +1,14 @@
 """What the watches of all formats share: frames forwarded as they are, looked into only on a hint.
 
 Once an answer has begun in earnest the work of a read is a few substring searches over all its frames
-together; a frame is parsed only if a hint stands in it. The text in the others is measured later, many reads
-at once, and only when somebody asks: an answer that ends well brings its own count.
+together; a frame is parsed only if a hint stands in it. The others are counted, and their text measured,
+later, many reads at once, and only when somebody asks: an answer that ends well brings its own count.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
 from enum import Enum
 
 import orjson
@@ -17,16 +16,13 @@ import orjson
 from wire.errors import read_inband
 from wire.format import Passed
 from wire.jsons import load_object
-from wire.sse import MAX_EVENT, Frame, Framer, count_frames, frames
+from wire.sse import MAX_EVENT, Frame, Framer, count_frames, frame_end, line_end_of, read_frame
 from wire.types import BadFrame, Brief, InbandError, Usage
 from wire.usage import Counters
 
 NOTHING = Passed()
-CALM = 2048
-"""Bytes of frames that are looked at together."""
-UNMEASURED_READS = 16
-UNMEASURED_BYTES = 1 << 16
-"""Reads, and bytes, whose text may wait to be measured."""
+UNREAD = 32 * 1024
+"""Bytes of frames that may wait to be counted and measured."""
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 
 
@@ -88,55 +84,80 @@ def _plain_size(match: re.Match[bytes]) -> bytes:
 
 
 class Watch(ABC):
-    """A StreamWatch but for what a format alone knows: `_hinted`, `_look` and the meter."""
+    """A StreamWatch but for what a format alone knows: the hints, `_look` and the meter."""
 
     _meter: Meter
+    _hints: tuple[bytes, ...]
+    """What stands in a frame that may tell of usage, an error or the end."""
 
     def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
         self._brief = brief
         self._framer = Framer(max_event)
         self._raw = Counters()
         self._over = False
+        self._calm = False
+        """Whether frames without a hint pass unread: the answer has begun, and has not ended or failed."""
         self.meaningful = False
         self.ended = False
         self.error: InbandError | None = None
-        self.finish_reason = ""
+        self._finish_reason = ""
         self.response_id = ""
-        self.frames = 0
-        self.data_frames = 0
+        self._frames = 0
+        self._data_frames = 0
         self._text_bytes = 0
-        self._unmeasured: list[bytes] = []
-        self._unmeasured_bytes = 0
+        self._unread = bytearray()
+        self._counted = 0
+        """How many of the unread bytes were counted."""
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the answer ended, in the vendor's words."""
+        return self._finish_reason
+
+    @property
+    def frames(self) -> int:
+        """Frames seen so far. Counted when asked."""
+        self._count()
+        return self._frames
+
+    @property
+    def data_frames(self) -> int:
+        """Frames with data, other than `[DONE]`. Counted when asked."""
+        self._count()
+        return self._data_frames
 
     @property
     def text_bytes(self) -> int:
-        """UTF-8 bytes of the text delivered so far."""
-        self._measure()
+        """UTF-8 bytes of the text delivered so far. Measured when asked."""
+        self._read_up()
         return self._text_bytes
 
-    def _measure(self) -> None:
-        if self._unmeasured:
-            self._text_bytes += self._meter.measure(b"".join(self._unmeasured))
-            self._unmeasured.clear()
-            self._unmeasured_bytes = 0
+    def _count(self) -> None:
+        if self._counted < len(self._unread):
+            seen, data = count_frames(bytes(self._unread[self._counted :]))
+            self._frames += seen
+            self._data_frames += data
+            self._counted = len(self._unread)
 
-    def _count(self, block: bytes) -> None:
-        """Counts frames that hold no hint; their text is measured later."""
-        seen, data = count_frames(block)
-        self.frames += seen
-        self.data_frames += data
-        self._unmeasured.append(block)
-        self._unmeasured_bytes += len(block)
-        if len(self._unmeasured) >= UNMEASURED_READS or self._unmeasured_bytes > UNMEASURED_BYTES:
-            self._measure()
+    def _read_up(self) -> None:
+        """Learns from the unread frames what can be learned of them together, and forgets them."""
+        if self._unread:
+            self._count()
+            self._text_bytes += self._meter.measure(bytes(self._unread))
+            self._unread.clear()
+            self._counted = 0
+
+    def _keep(self, block: bytes) -> Passed:
+        """Lets frames pass that hold no hint."""
+        unread = self._unread
+        unread += block
+        if len(unread) > UNREAD:
+            self._read_up()
+        return Passed(block)
 
     @abstractmethod
     def usage(self) -> Usage:
         """The tokens derived from all reports so far."""
-
-    @abstractmethod
-    def _hinted(self, block: bytes) -> bool:
-        """Whether something in these bytes may be usage, an error or the end."""
 
     @abstractmethod
     def _look(self, frame: Frame) -> Sight:
@@ -147,71 +168,91 @@ class Watch(ABC):
         """OpenAI's `[DONE]`; in other formats a stray that means nothing."""
         return Sight.PASS
 
+    def _hinted(self, block: bytes) -> bool:
+        return any(map(block.__contains__, self._hints))
+
     def feed(self, data: bytes) -> Passed:
         """Takes one read."""
+        framer = self._framer
+        if (
+            self._calm
+            and not framer.held
+            and len(data) <= framer.small
+            and data.endswith(b"\n\n")
+            and not any(map(data.__contains__, self._hints))
+        ):  # the usual read: whole frames behind whole frames
+            return self._keep(data)
         if self.error is not None:
             return NOTHING
-        block = self._framer.feed(data)
-        return self._take(block) if block else NOTHING
+        return self._take(framer.feed(data))
 
     def finish(self) -> Passed:
         """Tells end of file."""
         if self.error is not None:
             return NOTHING
-        block = self._framer.finish()
-        passed = self._take(block) if block else NOTHING
+        passed = self._take(self._framer.finish())
         if not self.meaningful and self.error is None:
-            self._look_at_rest(self._framer.pending)
+            self._look_at_rest(bytes(self._framer.held))
         return passed
 
     def _take(self, block: bytes) -> Passed:
-        if self.meaningful and not self._over and len(block) <= CALM and not self._hinted(block):
-            self._count(block)
-            return Passed(block)
-        return self._walk(self._apart(block))
+        if not block:
+            return NOTHING
+        return self._walk(block) if not self._calm or self._hinted(block) else self._keep(block)
 
-    def _apart(self, block: bytes) -> Iterator[Frame | bytes]:
-        """The frames that must be looked into, and in between, as bytes, frames without a hint."""
-        if b"\r" in block:
-            yield from frames(block)
-            return
-        at = 0
-        while at < len(block):
-            calm = self.meaningful and not self._over
-            cut = block.find(b"\n\n", at + CALM if calm else at)
-            end = cut + 2 if cut >= 0 else len(block)
-            piece = block[at:end]
-            if not calm or self._hinted(piece):
-                yield from frames(piece)
-            else:
-                yield piece
-            at = end
-
-    def _walk(self, found: Iterable[Frame | bytes]) -> Passed:
-        """Frame by frame: before the first meaningful one each is read, afterwards the hinted ones."""
+    def _walk(self, block: bytes) -> Passed:
+        """Reads frame by frame before the first meaningful one, and goes from hint to hint afterwards."""
         out: list[bytes] = []
         end: list[bytes] = []
-        for frame in found:
-            if isinstance(frame, bytes):
-                self._count(frame)
-                out.append(frame)
-                continue
-            sight = Sight.PASS
-            if frame.data:
-                self.frames += 1
-                sight = self._examine(frame)
-                if self.error is not None:
-                    break  # not counted: the error told in its place takes its number
-                self.data_frames += not frame.data.startswith(b"[DONE]")
-                self._text_bytes += self._meter.measure(frame.raw)
-            elif frame.raw.strip(b"\r\n"):
-                self.frames += 1
-            if sight is Sight.WITHHOLD:
-                continue
-            if sight is Sight.END:
-                self._over = self.ended = True
-            (end if self._over else out).append(frame.raw)
+        line_end = line_end_of(block)
+        places = [-1] * len(self._hints)
+        at = 0
+        while at < len(block) and self.error is None:
+            if self._calm and line_end:
+                start = self._hinted_frame(block, at, line_end * 2, places)
+                if start > at:
+                    out.append(self._keep(block[at:start]).out)
+                    at = start
+                    continue
+            start, at = at, frame_end(block, at, line_end)
+            raw = block[start:at]
+            if self._calm and not self._hinted(raw):
+                out.append(self._keep(raw).out)
+            else:
+                self._pass(read_frame(raw), out, end)
         return Passed(b"".join(out), b"".join(end))
+
+    def _hinted_frame(self, block: bytes, at: int, empty_line: bytes, places: list[int]) -> int:
+        """Where the next frame starts that holds a hint; the block's end where none does. `places` is where
+        each hint was found before, so that the block is searched for it once."""
+        for number, hint in enumerate(self._hints):
+            if places[number] < at:
+                found = block.find(hint, at)
+                places[number] = found if found >= 0 else len(block)
+        nearest = min(places)
+        if nearest == len(block):
+            return nearest
+        before = block.rfind(empty_line, at, nearest)
+        return at if before < 0 else before + len(empty_line)
+
+    def _pass(self, frame: Frame, out: list[bytes], end: list[bytes]) -> None:
+        """Puts a frame that is not the relay's own where it belongs, and learns from it."""
+        sight = Sight.PASS
+        if frame.data:
+            self._frames += 1
+            sight = self._examine(frame)
+            if self.error is not None:
+                self._calm = False
+                return  # not counted: the error told in its place takes its number
+            self._data_frames += not frame.data.startswith(b"[DONE]")
+            self._text_bytes += self._meter.measure(frame.raw)
+        elif frame.raw.strip(b"\r\n"):
+            self._frames += 1
+        if sight is Sight.END:
+            self._over = self.ended = True
+        self._calm = self.meaningful and not self._over
+        if sight is not Sight.WITHHOLD:
+            (end if self._over else out).append(frame.raw)
 
     def _examine(self, frame: Frame) -> Sight:
         if self.meaningful and not self._hinted(frame.raw):

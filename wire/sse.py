@@ -37,29 +37,26 @@ class Frame(NamedTuple):
 class Framer:
     """Cuts a byte stream into blocks of whole frames."""
 
-    __slots__ = ("_cr", "_line", "_line_size", "_max_event", "_max_line", "_pending", "_small")
+    __slots__ = ("_cr", "_line", "_line_size", "_max_event", "_max_line", "held", "small")
 
     def __init__(self, max_event: int = MAX_EVENT, max_line: int = MAX_LINE) -> None:
         self._max_event = max_event
         self._max_line = max_line
-        self._small = min(max_line, max_event)
-        self._pending = bytearray()
+        self.small = min(max_line, max_event)
+        """Greatest read, in bytes, that holds nothing too large whatever it holds."""
+        self.held = bytearray()
+        """The bytes of the frame that is not whole yet."""
         self._cr = False
         self._line = b""
         self._line_size = 0
-
-    @property
-    def pending(self) -> bytes:
-        """The bytes of the frame that is not whole yet."""
-        return bytes(self._pending)
 
     def feed(self, data: bytes) -> bytes:
         """The whole frames that this read completes, joined; empty if there is none yet. Raises
         FrameTooLarge."""
         if not data:
             return b""
-        pending = self._pending
-        if not pending and len(data) <= self._small and data.endswith(b"\n\n") and b"\r" not in data:
+        pending = self.held
+        if not pending and len(data) <= self.small and data.endswith(b"\n\n") and b"\r" not in data:
             self._line, self._line_size = b"", 0
             return data  # the usual case: whole frames, nothing left over
         if not self._cr and b"\r" not in data:
@@ -76,30 +73,30 @@ class Framer:
             return b""
         if pending:
             block = bytes(pending) + data[:cut]
-            self._pending = bytearray(data[cut:])
+            self.held = bytearray(data[cut:])
         else:
             block = data if cut == len(data) else data[:cut]
             pending += data[cut:]
-        if len(block) > self._small:
+        if len(block) > self.small:
             self._check_block(block)
         self._line, self._line_size = b"", 0
-        if self._pending:
+        if self.held:
             self._check_pending(data[cut:])
         return block
 
     def finish(self) -> bytes:
         """The frame that was whole but for the byte after its last CR; what is unfinished is dropped."""
         block = b""
-        if self._pending[-1:] == b"\r" and (len(self._pending) == 1 or self._pending[-2] in b"\r\n"):
-            block = bytes(self._pending)
-            self._pending = bytearray()
+        if self.held[-1:] == b"\r" and (len(self.held) == 1 or self.held[-2] in b"\r\n"):
+            block = bytes(self.held)
+            self.held = bytearray()
         return block
 
     def _cut_mixed(self, data: bytes) -> int:
         """Where the last whole frame ends in `data` (0: at the seam), -1 for none, with any kind of line
         end."""
         # The start of a frame is the start of a line, as after a LF.
-        tail = bytes(self._pending[-3:]) if len(self._pending) >= 3 else b"\n" + self._pending
+        tail = bytes(self.held[-3:]) if len(self.held) >= 3 else b"\n" + self.held
         window = tail + data
         if window.endswith(b"\r\n\r\n"):
             return len(data)
@@ -115,7 +112,7 @@ class Framer:
 
     def _check_pending(self, data: bytes) -> None:
         """Follows the line that is being received; `data` is what was just added."""
-        if len(self._pending) > self._max_event:
+        if len(self.held) > self._max_event:
             raise FrameTooLarge(f"an event is larger than {self._max_event} bytes")
         start = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
         if start:
@@ -141,31 +138,30 @@ class Framer:
                 raise FrameTooLarge(f"a line outside data is longer than {self._max_line} bytes")
 
 
+def line_end_of(block: bytes) -> bytes:
+    """How every line of a block ends: LF or CRLF; empty where they differ, or end by CR."""
+    if b"\r" not in block:
+        return b"\n"
+    return b"\r\n" if block.count(b"\r\n") == block.count(b"\r") == block.count(b"\n") else b""
+
+
+def frame_end(block: bytes, start: int, line_end: bytes) -> int:
+    """Where the frame ends that starts there. A blank line between frames is a frame."""
+    if not line_end:
+        match = _LINE_END.match(block, start) or _EMPTY_LINE.search(block, start)
+        return match.end() if match else len(block)
+    if block.startswith(line_end, start):
+        return start + len(line_end)
+    empty = block.find(line_end * 2, start)
+    return empty + 2 * len(line_end) if empty >= 0 else len(block)
+
+
 def frames(block: bytes) -> Iterator[Frame]:
     """The frames of a block of whole frames. Blank lines between frames come as frames without data; joined,
     the raw bytes are the block again."""
-    line_end = b"\n"
-    if b"\r" in block:
-        line_end = b"\r\n"
-        if not block.count(b"\r\n") == block.count(b"\r") == block.count(b"\n"):
-            yield from _mixed_frames(block)
-            return
-    start, size = 0, len(line_end)
+    start, line_end = 0, line_end_of(block)
     while start < len(block):
-        if block.startswith(line_end, start):
-            end = start + size
-        else:
-            found = block.find(line_end * 2, start)
-            end = found + 2 * size if found >= 0 else len(block)
-        yield read_frame(block[start:end])
-        start = end
-
-
-def _mixed_frames(block: bytes) -> Iterator[Frame]:
-    start = 0
-    while start < len(block):
-        match = _LINE_END.match(block, start) or _EMPTY_LINE.search(block, start)
-        end = match.end() if match else len(block)
+        end = frame_end(block, start, line_end)
         yield read_frame(block[start:end])
         start = end
 
@@ -193,8 +189,10 @@ def read_frame(raw: bytes) -> Frame:
 def count_frames(block: bytes) -> tuple[int, int]:
     """Frames and data frames in a block, without taking it apart: exact but where several blank lines follow
     one another or one event has several data lines."""
-    if b"\r" in block:
+    line_end = line_end_of(block)
+    if not line_end:
         whole = [frame for frame in frames(block) if frame.data or frame.raw.strip(b"\r\n")]
         return len(whole), sum(1 for frame in whole if frame.data)
     data = block.count(b"\ndata:") + block.startswith(b"data:")
-    return block.count(b"\n\n"), data
+    # Where each frame is one line of data and a blank one, counting lines is quicker.
+    return data if block.count(b"\n") == 2 * data else block.count(line_end * 2), data

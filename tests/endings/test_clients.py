@@ -202,7 +202,7 @@ async def _arrived(each: House, place: int) -> None:
     first."""
     async with asyncio.timeout(5):
         while not any(
-            ctx.chunk_count >= place and ctx.attempts and ctx.attempts[-1].phase in ("first_event", "stream")
+            ctx.frames_seen >= place and ctx.attempts and ctx.attempts[-1].phase in ("first_event", "stream")
             for ctx in each.engine.open
         ):
             await asyncio.sleep(0.005)

@@ -18,7 +18,7 @@ def framed(pieces: list[bytes]) -> tuple[list[Frame], bytes]:
     for piece in pieces:
         found += frames(framer.feed(piece))
     found += frames(framer.finish())
-    return found, framer.pending
+    return found, bytes(framer.held)
 
 
 @pytest.mark.parametrize(
