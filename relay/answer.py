@@ -240,7 +240,7 @@ class Stream:
 
     async def _tail(self, winner: StreamWinner) -> AsyncGenerator[bytes, None]:
         """What upstream still says after the end. Usage that comes this late amends the record."""
-        before = winner.watch.usage()
+        before = winner.log.usage
         try:
             with suppress(TimeoutError, UpstreamFailure, FrameTooLarge):
                 async with asyncio.timeout(TAIL) as listening:

@@ -27,11 +27,11 @@ from wire.jsons import as_object, as_objects, as_text, dumps, load_object, loads
 from wire.passthrough import Meter, Sight, Watch
 from wire.splice import apply, model_edits, usage_edits
 from wire.sse import MAX_EVENT, Frame
-from wire.types import COMPLETE, GENERATE, Brief, Fault, InbandError, Usage
+from wire.types import COMPLETE, GENERATE, BadFrame, Brief, Fault, InbandError, Usage
 from wire.usage import OPENAI, Count, Counters, from_openai, openai_usage
 
 TEXT_KEYS = ("content", "reasoning_content", "arguments")
-_FINISHED = re.compile(rb'"finish_reason"\s*+:\s*+("[^"\\]++")')
+_FINISHED = re.compile(rb'"finish_reason"\s*+:\s*+("[^"\\\r\n]*+(?:\\.[^"\\\r\n]*+)*+")')
 _PART_NEEDS = {
     "image_url": "vision",
     "image": "vision",
@@ -248,8 +248,8 @@ class ChatWatch(Watch):
         while end > self._searched:
             end = unread.rfind(b'"finish_reason"', self._searched, end)
             told = _FINISHED.match(unread, end) if end >= 0 else None
-            if told is not None:
-                self._finish_reason = as_text(loads(told[1]))
+            if told is not None and (reason := _text(told[1])):
+                self._finish_reason = reason
                 break
         self._searched = len(unread)
 
@@ -281,6 +281,14 @@ class ChatWatch(Watch):
             self._raw.final = self._raw.final or bool(self._finish_reason)
         unasked = event.get("choices") == [] and isinstance(usage, dict) and not self._brief.wants_usage
         return Sight.WITHHOLD if unasked else Sight.PASS
+
+
+def _text(written: bytes) -> str:
+    """A JSON string; empty where it is none."""
+    try:
+        return as_text(loads(written))
+    except BadFrame:
+        return ""
 
 
 def _usage_of(event: dict[str, Any], choices: list[dict[str, Any]]) -> Any:

@@ -147,13 +147,12 @@ class Watch(ABC):
             self._unread.clear()
             self._counted = 0
 
-    def _keep(self, block: bytes) -> Passed:
-        """Lets frames pass that hold no hint."""
-        unread = self._unread
-        unread += block
-        if len(unread) > UNREAD:
+    def _keep(self, block: bytes) -> bytes:
+        """Frames that pass because they hold no hint."""
+        self._unread += block
+        if len(self._unread) > UNREAD:
             self._read_up()
-        return Passed(block)
+        return block
 
     @abstractmethod
     def usage(self) -> Usage:
@@ -181,7 +180,11 @@ class Watch(ABC):
             and data.endswith(b"\n\n")
             and not any(map(data.__contains__, self._hints))
         ):  # the usual read: whole frames behind whole frames
-            return self._keep(data)
+            unread = self._unread
+            unread += data
+            if len(unread) > UNREAD:
+                self._read_up()
+            return Passed(data)
         if self.error is not None:
             return NOTHING
         return self._take(framer.feed(data))
@@ -198,7 +201,7 @@ class Watch(ABC):
     def _take(self, block: bytes) -> Passed:
         if not block:
             return NOTHING
-        return self._walk(block) if not self._calm or self._hinted(block) else self._keep(block)
+        return self._walk(block) if not self._calm or self._hinted(block) else Passed(self._keep(block))
 
     def _walk(self, block: bytes) -> Passed:
         """Reads frame by frame before the first meaningful one, and goes from hint to hint afterwards."""
@@ -211,13 +214,13 @@ class Watch(ABC):
             if self._calm and line_end:
                 start = self._hinted_frame(block, at, line_end * 2, places)
                 if start > at:
-                    out.append(self._keep(block[at:start]).out)
+                    out.append(self._keep(block[at:start]))
                     at = start
                     continue
             start, at = at, frame_end(block, at, line_end)
             raw = block[start:at]
             if self._calm and not self._hinted(raw):
-                out.append(self._keep(raw).out)
+                out.append(self._keep(raw))
             else:
                 self._pass(read_frame(raw), out, end)
         return Passed(b"".join(out), b"".join(end))

@@ -329,3 +329,57 @@ def test_a_fault_in_mid_stream_is_an_error_and_no_done() -> None:
 
 def test_the_client_library_ignores_keep_alives() -> None:
     assert list(SSEDecoder().iter_bytes(iter([CHAT.keep_alive()] * 3))) == []
+
+
+def framed(data: bytes) -> bytes:
+    return b"data: %b\n\n" % data
+
+
+BEGUN = framed(b'{"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}')
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b'"finish_reason":"length"',
+        b'"finish_reason": "length"',
+        b'"finish_reason" :\t "length"',
+        b'"finish_reason":"l\\u0065ngth"',
+    ],
+)
+def test_a_reason_is_known_before_the_next_hint_comes(written: bytes) -> None:
+    watch = CHAT.watch(BRIEF)
+    watch.feed(BEGUN)
+    assert watch.finish_reason == ""
+    watch.feed(framed(b'{"choices":[{"index":0,"delta":{},%b}]}' % written))
+    watch.feed(BEGUN)
+    assert watch.finish_reason == "length"
+
+
+def test_of_several_choices_the_last_reason_stands() -> None:
+    one, other = (
+        b'{"choices":[{"index":%d,"delta":{},"finish_reason":"%b"}]}' % each
+        for each in ((0, b"stop"), (1, b"length"))
+    )
+    for first, last in ((one, other), (other, one)):
+        watch = CHAT.watch(BRIEF)
+        for data in (first, b'{"choices":[{"delta":{"content":"more"}}]}', last):
+            watch.feed(BEGUN + framed(data) + BEGUN)
+        assert watch.finish_reason == ("length" if last is other else "stop")
+        # One that is read on a hint is later than those that passed unread, and earlier than the next.
+        watch.feed(framed(b'{"note":"error","choices":[{"delta":{},"finish_reason":"tool_calls"}]}'))
+        assert watch.finish_reason == "tool_calls"
+        watch.feed(framed(first))
+        assert watch.finish_reason == ("stop" if first is one else "length")
+
+
+def test_a_reason_in_the_text_is_none() -> None:
+    watch = CHAT.watch(BRIEF)
+    watch.feed(
+        BEGUN
+        + framed(b'{"choices":[{"delta":{"content":"\\"finish_reason\\":\\"x\\""},"finish_reason":null}]}')
+    )
+    watch.feed(framed(b'{"choices":[{"delta":{"content":"a"},"finish_reason":""}]}'))
+    assert watch.finish_reason == ""
+    watch.finish()
+    assert not watch.ended

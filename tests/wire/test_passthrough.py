@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -9,7 +11,9 @@ from hypothesis import given, settings, strategies as st
 from tests.counts import count
 from tests.wire.cuts import TRANSCRIPTS, cut_at, follow
 from tests.wire.test_transcripts import STREAMS, brief_for, format_of
+from wire import FORMATS, passthrough
 from wire.passthrough import Meter, text_size
+from wire.types import Brief
 
 
 @pytest.mark.parametrize(
@@ -95,3 +99,45 @@ def test_comments_blank_lines_and_cuts_change_nothing_that_is_learned(
         "usage",
     )
     assert [getattr(followed, key) for key in learned] == [getattr(plain, key) for key in learned]
+
+
+@settings(max_examples=count(100, 1_000), deadline=None)
+@given(
+    st.sampled_from(sorted(STREAMS)),
+    st.lists(st.integers(0, 3_000), max_size=30),
+    st.integers(0, 500),
+    st.booleans(),
+)
+def test_what_waits_to_be_read_is_not_forgotten(name: str, places: list[int], most: int, crlf: bool) -> None:
+    stream = (TRANSCRIPTS / name).read_bytes()
+    if crlf and b"\r" not in stream:
+        stream = stream.replace(b"\n", b"\r\n")
+    run = follow(format_of(name), brief_for(name, STREAMS[name]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passthrough, "UNREAD", most)
+        early = run(cut_at(stream, places))
+    assert early == run([stream])
+
+
+def test_a_block_full_of_hints_is_searched_once_for_each() -> None:
+    frame = b'data: {"choices":[{"delta":{"content":"an error of \\"terror\\""}}]}\n\n'
+    watch = FORMATS["openai_chat"].watch(Brief("m", stream=True))
+    block = frame * 10_000
+    began = time.process_time()
+    assert watch.feed(block).out == block
+    assert time.process_time() - began < 3  # searched anew from each frame on: minutes
+    assert (watch.frames, watch.error) == (10_000, None)
+
+
+def test_an_unread_block_of_many_reads_takes_bounded_memory() -> None:
+    frame = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % (b"x" * 1000)
+    watch = FORMATS["openai_chat"].watch(Brief("m", stream=True))
+    tracemalloc.start()
+    try:
+        for _ in range(2_000):
+            watch.feed(frame)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4 * passthrough.UNREAD
+    assert (watch.frames, watch.data_frames, watch.text_bytes) == (2_000, 2_000, 2_000_000)
