@@ -72,7 +72,7 @@ class Table:
         self._unknown: set[str] = set()
         self._json = [place for place, field in enumerate(fields) if isinstance(field, models.JSONField)]
         listed = ", ".join(self._quoted)
-        self._into = f"INSERT INTO {self.name} ({listed})"
+        self._into = f"INSERT INTO {self.name} AS old ({listed})"
         self._values = f"VALUES ({placeholders(fields)})"
         binary = any(isinstance(field, models.BinaryField) for field in fields)
         self._recordset = ""
@@ -109,6 +109,10 @@ class Table:
                 row[place] = value
         return row
 
+    def converter(self, name: str) -> Convert:
+        """What makes a database value of one column from a journal's."""
+        return self._steps[name].convert
+
     def value(self, name: str, value: Any) -> Any:
         """The database value of one column; its default where None is given and not allowed. Raises as
         `row`."""
@@ -118,7 +122,7 @@ class Table:
         return step.convert(value)
 
     def insert(self, cursor: CursorWrapper, rows: Sequence[Row], *, conflict: str = "DO NOTHING") -> None:
-        """Inserts `rows`."""
+        """Inserts `rows`; in `conflict` the row that is there is `old`."""
         if not rows:
             return
         if self._recordset:

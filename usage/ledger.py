@@ -122,6 +122,8 @@ class Ledger:
         self._months = Months(self.connection, (Record, Attempt))
         self._price_ids: dict[bytes, int] = {}
         self._user_agent_ids: dict[str, int] = {}
+        self._instant = self._records.converter("started_at")
+        self._address = self._records.converter("address")
         self._record_facts = _picker(self._records, RecordFacts._fields)
         self._attempt_facts = _picker(self._attempts, AttemptFacts._fields)
 
@@ -203,8 +205,8 @@ class Ledger:
         stored = bytes(line.stored)
         row = [
             key,
-            self._records.value("started_at", started_at),
-            self._records.value("address", address),
+            self._instant(started_at),
+            self._address(address) if address else None,
             _json(tool_uses),
             _json(explanation),
             None,
@@ -214,8 +216,8 @@ class Ledger:
         ]
         attempts = []
         for number, began_at, *columns in map(astuple, line.attempts):
-            began = self._attempts.value("started_at", began_at)
-            attempts.append([attempt_text(key, number), key, number, began, *columns])
+            tried = attempt_text(key, number)
+            attempts.append([tried, key, number, self._instant(began_at), *columns])
         return Final(
             work,
             key,

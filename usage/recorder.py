@@ -31,10 +31,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BATCH_ROWS = 256
-BUSY_ROWS = 32
-BUSY_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS = 0.05, 0.1, 0.2
-"""Pauses between two looks into the journals: after a batch of BUSY_ROWS, after a smaller one, and at most. A
-commit of one row costs as much as one of ten."""
+PAUSE_SECONDS = 0.2
+"""Between two looks into the journals where the last found less than a batch. A transaction takes over a
+millisecond whatever it holds: five a second, not twenty."""
 DISCOVER_SECONDS = 0.25
 FORGET_IDS_SECONDS = 60
 FIRST_RETRY, LONGEST_RETRY = 0.05, 5.0
@@ -89,14 +88,9 @@ class Recorder:
         try:
             self.drain()
             ready()
-            pause = ACTIVE_SECONDS
             while not self.stop.is_set():
-                taken = self.step()
-                if taken < self._batch_rows:
-                    pause = min(pause * 1.5, IDLE_SECONDS)
-                    if taken:
-                        pause = ACTIVE_SECONDS if taken < BUSY_ROWS else BUSY_SECONDS
-                    self.stop.wait(pause)
+                if self.step() < self._batch_rows:
+                    self.stop.wait(PAUSE_SECONDS)
             self.drain()
         except Stopped:
             log.error("the database does not answer; what is missing there stays in the journal")

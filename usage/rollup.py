@@ -175,10 +175,10 @@ class RollupTables:
         self._adding: dict[type[Any], str] = {}
         self._replacing: dict[type[Any], str] = {}
         for model in (Rollup, ApiKeyRollup, AttemptRollup):
-            table = self._tables[model] = Table(model, connection, (*model.DIMENSIONS, *COLUMNS))
+            self._tables[model] = Table(model, connection, (*model.DIMENSIONS, *COLUMNS))
             conflict = f"({', '.join(model.DIMENSIONS)}) DO UPDATE SET "
             self._adding[model] = conflict + ", ".join(
-                f"{column} = {table.name}.{column} + excluded.{column}" for column in COLUMNS
+                f"{column} = old.{column} + excluded.{column}" for column in COLUMNS
             )
             self._replacing[model] = conflict + ", ".join(
                 f"{column} = excluded.{column}" for column in COLUMNS

@@ -64,7 +64,7 @@ def state_table(model: type[models.Model], *, stamp: str) -> Apply:
                 updates = ", ".join(f"{column} = excluded.{column}" for column in changed)
                 conflict = (
                     f"({key.column}) DO UPDATE SET {updates}"
-                    f" WHERE {table.name}.{stamp} IS NULL OR {table.name}.{stamp} <= excluded.{stamp}"
+                    f" WHERE old.{stamp} IS NULL OR old.{stamp} <= excluded.{stamp}"
                 )
                 table.insert(cursor, rows, conflict=conflict)
 
