@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from consumers.models import ApiKey
 from relay import engine
 from tests.endings.kit import DIALECTS, Dialect, ask, clean_house, gone
 from tests.rude import rude
@@ -62,7 +63,11 @@ async def test_a_failure_to_keep_bodies_does_not_cost_the_record(
         raise TypeError("this cannot be kept")
 
     monkeypatch.setattr(engine, "recorded", fail)
-    async with clean_house(door) as each:
+
+    def prepare(_url: str) -> None:
+        ApiKey.objects.update(recording="full")
+
+    async with clean_house(door, prepare=prepare) as each:
         async with rude(each.url) as client:
             await ask(client, each)
             assert (await client.rest()).whole
