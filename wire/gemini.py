@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from wire.format import Passed, StreamWatch, WholeReading
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object, typed
 from wire.passthrough import NOTHING, Meter, Sight, Watch
 from wire.splice import Edit, apply, item_spans, spans
-from wire.sse import MAX_EVENT, Frame
+from wire.sse import MAX_EVENT, Frame, frames
 from wire.types import COUNT_TOKENS, EMBED, GENERATE, BadFrame, BadRequest, Brief, Fault, InbandError, Usage
 from wire.urls import join, model_path
 from wire.usage import GEMINI, Count, Counters, from_gemini, gemini_usage
@@ -60,6 +61,13 @@ class _Usage(msgspec.Struct, rename="camel"):
     service_tier: str | None = None
 
 
+class _Event(msgspec.Struct, rename="camel"):
+    """What is looked at of an event in mid-answer."""
+
+    response_id: str | None = None
+    usage_metadata: _Usage | None = None
+
+
 class _Candidate(msgspec.Struct, rename="camel"):
     finish_reason: str | None = None
 
@@ -95,6 +103,7 @@ class _Content(msgspec.Struct):
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
+_EVENT = msgspec.json.Decoder(_Event)
 _CONTENTS = msgspec.json.Decoder(list[_Content])
 
 
@@ -201,10 +210,11 @@ class Gemini:
 
 
 class GeminiWatch(Watch):
-    """Follows a stream of events. Usage stands on nearly every one of them, so each is parsed."""
+    """Follows a stream of events. Usage stands on nearly every one of them, and is no hint: it is read when
+    somebody asks."""
 
     _meter = _METER
-    _hints = (b"",)
+    _hints = (b"finishReason", b"blockReason", b'"args"', b"error")
 
     def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
         super().__init__(brief, max_event)
@@ -212,7 +222,11 @@ class GeminiWatch(Watch):
 
     def usage(self) -> Usage:
         """The tokens derived from all reports so far."""
+        self._catch_up()
         return from_gemini(self._raw)
+
+    def _hinted(self, block: bytes) -> bool:
+        return self._over or super()._hinted(block)  # what follows the end is usage
 
     def finish(self) -> Passed:
         """Of several candidates one that finished is enough."""
@@ -220,7 +234,39 @@ class GeminiWatch(Watch):
         self.ended = self.ended or (bool(self._finished) and self.error is None)
         return passed
 
+    def _catch_up(self) -> None:
+        """Reads usage, and the id, from every frame."""
+        if self._searched == len(self._unread):
+            return
+        last = None
+        for frame in frames(bytes(self._unread[self._searched :])):
+            event = typed(frame.data, _EVENT) if frame.data else None
+            if event is None:
+                self._read_odd_event(frame.data)
+                continue
+            self.response_id = event.response_id or self.response_id
+            told = event.usage_metadata
+            if told is not None and told != last:
+                last = told
+                self._raw.take(
+                    input=told.prompt_token_count,
+                    tool_use=told.tool_use_prompt_token_count,
+                    candidates=told.candidates_token_count,
+                    thoughts=told.thoughts_token_count,
+                    cache_read=told.cached_content_token_count,
+                    total=told.total_token_count,
+                )
+                self._raw.service_tier = told.service_tier or self._raw.service_tier
+        super()._catch_up()
+
+    def _read_odd_event(self, data: bytes) -> None:
+        with suppress(BadFrame):  # what the vendor sends is the client's to judge, once the answer has begun
+            event = load_object(data)
+            self.response_id = as_text(event.get("responseId")) or self.response_id
+            _merge(self._raw, event)
+
     def _look(self, frame: Frame) -> Sight:
+        self._catch_up()
         event = load_object(frame.data)
         if event.get("error"):
             self.error = read_inband(event)
@@ -251,6 +297,9 @@ class ArrayWatch(GeminiWatch):
     def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
         super().__init__(brief, max_event)
         self._array = ArrayFramer(max_event)
+
+    def _hinted(self, block: bytes) -> bool:
+        return True  # each element is cut out anyway
 
     def feed(self, data: bytes) -> Passed:
         """Takes one read."""

@@ -223,8 +223,6 @@ class ChatWatch(Watch):
     def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
         super().__init__(brief, max_event)
         self._meter = meter(brief)
-        self._searched = 0
-        """How many of the unread bytes were searched for a reason to finish."""
 
     def usage(self) -> Usage:
         """The tokens derived from all reports so far."""
@@ -239,11 +237,11 @@ class ChatWatch(Watch):
     @property
     def finish_reason(self) -> str:
         """Why the answer ended. Its key stands in every chunk, so it is no hint: the next hint finds it."""
-        self._find_reason()
+        self._catch_up()
         return self._finish_reason
 
-    def _find_reason(self) -> None:
-        """Looks for the last reason in the frames that passed unread since the last search."""
+    def _catch_up(self) -> None:
+        """Finds the last reason to finish."""
         unread, end = self._unread, len(self._unread)
         while end > self._searched:
             end = unread.rfind(b'"finish_reason"', self._searched, end)
@@ -251,18 +249,13 @@ class ChatWatch(Watch):
             if told is not None and (reason := _text(told[1])):
                 self._finish_reason = reason
                 break
-        self._searched = len(unread)
-
-    def _read_up(self) -> None:
-        self._find_reason()
-        super()._read_up()
-        self._searched = 0
+        super()._catch_up()
 
     def _done(self) -> Sight:
         return Sight.END
 
     def _look(self, frame: Frame) -> Sight:
-        self._find_reason()
+        self._catch_up()
         event = load_object(frame.data)
         if is_error(event) or frame.event == "error":
             self.error = read_inband(event)

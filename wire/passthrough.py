@@ -108,6 +108,8 @@ class Watch(ABC):
         self._unread = bytearray()
         self._counted = 0
         """How many of the unread bytes were counted."""
+        self._searched = 0
+        """How many of the unread bytes were searched (`_catch_up`)."""
 
     @property
     def finish_reason(self) -> str:
@@ -139,13 +141,19 @@ class Watch(ABC):
             self._data_frames += data
             self._counted = len(self._unread)
 
+    def _catch_up(self) -> None:
+        """Learns from the unread frames what this format wants to know of each, before it learns anything
+        later."""
+        self._searched = len(self._unread)
+
     def _read_up(self) -> None:
-        """Learns from the unread frames what can be learned of them together, and forgets them."""
+        """Learns from the unread frames what there is to learn, and forgets them."""
         if self._unread:
+            self._catch_up()
             self._count()
             self._text_bytes += self._meter.measure(bytes(self._unread))
             self._unread.clear()
-            self._counted = 0
+            self._counted = self._searched = 0
 
     def _keep(self, block: bytes) -> bytes:
         """Frames that pass because they hold no hint."""
@@ -177,7 +185,7 @@ class Watch(ABC):
             self._calm
             and not framer.held
             and len(data) <= framer.small
-            and data.endswith(b"\n\n")
+            and data.endswith((b"\n\n", b"\r\n\r\n"))
             and not any(map(data.__contains__, self._hints))
         ):  # the usual read: whole frames behind whole frames
             unread = self._unread

@@ -86,6 +86,13 @@ class Counters:
                     self._take(self.values, name, value)
                     break
 
+    def take(self, **counts: int | None) -> None:
+        """Merges counters that were read by their type; None is one that was not reported."""
+        values = self.values
+        for name, value in counts.items():
+            if value or (value is not None and not values.get(name)):
+                values[name] = value
+
     def merge_tool_uses(self, report: Any) -> None:
         """Takes Anthropic's `server_tool_use`: `web_search_requests` counts as `web_search`, and so on."""
         if report is None:

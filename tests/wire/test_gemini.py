@@ -363,3 +363,37 @@ def test_a_keep_alive_is_a_bare_line_end() -> None:
 def test_a_secret_goes_in_the_formats_own_header_or_as_bearer() -> None:
     assert GEMINI.credentials("s") == {"x-goog-api-key": "s"}
     assert GEMINI.credentials("s", "bearer") == {"authorization": "Bearer s"}
+
+
+def reported(*reports: object) -> bytes:
+    parts = [{"content": {"parts": [{"text": "Hi"}]}}]
+    return b"".join(
+        chunk({"candidates": parts, "usageMetadata": each, "responseId": "r"}) for each in reports
+    )
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_usage_in_mid_answer_is_merged_when_asked(line_end: bytes) -> None:
+    reports = (
+        {"promptTokenCount": 9, "toolUsePromptTokenCount": 3, "totalTokenCount": 9},
+        {"promptTokenCount": 9, "candidatesTokenCount": 4, "thoughtsTokenCount": 5},
+        {"promptTokenCount": 0, "candidatesTokenCount": 6, "serviceTier": "flex"},
+        None,
+    )
+    watch = GEMINI.watch(BRIEF)
+    passed = [watch.feed(reported(each).replace(b"\n", line_end)).out for each in reports]
+    assert b"".join(passed) == reported(*reports).replace(b"\n", line_end)
+    usage = watch.usage()
+    assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens) == (12, 11, 5)
+    assert (usage.service_tier, usage.final, usage.suspect) == ("flex", False, False)
+    watch.feed(reported({"promptTokenCount": 9, "candidatesTokenCount": -6}).replace(b"\n", line_end))
+    assert watch.usage().suspect
+    assert watch.usage().output_tokens == 11
+
+
+def test_an_event_in_mid_answer_that_cannot_be_read_is_passed_on() -> None:
+    watch = GEMINI.watch(BRIEF)
+    watch.feed(reported({"promptTokenCount": 9}))
+    assert watch.feed(b"data: {broken\n\n: note\n\n").out == b"data: {broken\n\n: note\n\n"
+    watch.feed(reported({"candidatesTokenCount": 2}))
+    assert (watch.usage().input_tokens, watch.usage().output_tokens) == (9, 2)
