@@ -47,7 +47,16 @@ class Nowhere(NamedTuple):
     format: str = ""
 
 
-NOWHERE = Nowhere()
+class Nobody(NamedTuple):
+    """In the place of a caller."""
+
+    consumer_id: None = None
+    consumer_name: str = ""
+    api_key_id: None = None
+    api_key_name: str = ""
+
+
+NOWHERE, NOBODY = Nowhere(), Nobody()
 
 
 class Ledger:
@@ -104,7 +113,7 @@ class Ledger:
 
     def attempt(self, ctx: StreamContext, log: AttemptLog) -> None:
         """Notes that an attempt begins; before the first, that the request did."""
-        target, caller, brief = log.target, ctx.caller, ctx.brief
+        target, caller, brief = log.target, ctx.caller or NOBODY, ctx.brief
         self._keys_used[target.key_id] = self._endpoints_used[target.endpoint_id] = log.started_at
         begun = Begun(
             request_id=ctx.request_text,
@@ -131,10 +140,10 @@ class Ledger:
             request_id=ctx.request_text,
             kind=brief.kind if brief else ctx.kind,
             started_at=ctx.started_at,
-            consumer_id=caller.consumer_id if caller else None,
-            consumer_name=caller.consumer_name if caller else "",
-            api_key_id=caller.api_key_id if caller else None,
-            api_key_name=caller.api_key_name if caller else "",
+            consumer_id=caller.consumer_id,
+            consumer_name=caller.consumer_name,
+            api_key_id=caller.api_key_id,
+            api_key_name=caller.api_key_name,
             model_id=ctx.model_id,
             model_name=ctx.model,
             client_format=ctx.api_format,
@@ -185,7 +194,7 @@ class Ledger:
 
     def final(self, ctx: StreamContext, now: float) -> None:
         """Prices a request that is over and writes its record. `now` is monotonic seconds."""
-        attempts, caller, brief = ctx.attempts, ctx.caller, ctx.brief
+        attempts, caller, brief = ctx.attempts, ctx.caller or NOBODY, ctx.brief
         target: Target | Nowhere = NOWHERE
         bill, own_pico, price = UNBILLED, 0, NULL
         first_byte_ms = first_token_ms = None
@@ -213,10 +222,10 @@ class Ledger:
             tool_uses=_json(dict(usage.tool_uses)) if usage.tool_uses else NULL,
             explanation=NULL if ctx.explanation is None else _json(ctx.explanation),
             kind=brief.kind if brief else ctx.kind,
-            consumer_id=caller.consumer_id if caller else None,
-            consumer_name=caller.consumer_name if caller else "",
-            api_key_id=caller.api_key_id if caller else None,
-            api_key_name=caller.api_key_name if caller else "",
+            consumer_id=caller.consumer_id,
+            consumer_name=caller.consumer_name,
+            api_key_id=caller.api_key_id,
+            api_key_name=caller.api_key_name,
             provider_id=target.provider_id,
             provider_name=target.provider_name,
             endpoint_id=target.endpoint_id,
@@ -257,7 +266,7 @@ class Ledger:
             unpriced=bill.unpriced,
             body_lost=ctx.body_lost,
         )
-        stored = _stored(ctx) if ctx.response_id else NULL
+        stored = _stored(ctx) if ctx.response_id and ctx.api_format == "openai_responses" else NULL
         line = Final(record=record, attempts=tries, user_agent=ctx.user_agent, price=price, stored=stored)
         self.journal.finish(ctx.request_text, encode_line(b"final", line))
 
@@ -420,9 +429,7 @@ def _plain_usage(usage: Usage) -> dict[str, Any]:
 def _stored(ctx: StreamContext) -> Raw:
     """The Responses object that upstream keeps, if it does: so that its id can be asked for later."""
     brief, caller = ctx.brief, ctx.caller
-    if not (ctx.response_id and brief and caller and ctx.attempts):
-        return NULL
-    if ctx.api_format != "openai_responses" or brief.kind != GENERATE or brief.store is False:
+    if not (brief and caller and ctx.attempts) or brief.kind != GENERATE or brief.store is False:
         return NULL
     target = ctx.attempts[-1].target
     stored = {

@@ -190,9 +190,10 @@ decode_final = msgspec.json.Decoder(Final).decode
 def encode_line(kind: bytes, value: msgspec.Struct) -> bytes:
     """The line's bytes; lone surrogates in it are replaced rather than refused."""
     try:
-        return framed(kind, _encode(value))
+        body = _encode(value)
     except UnicodeEncodeError:
-        return framed(kind, _encode(_presentable(value)))
+        body = _encode(_presentable(value))
+    return framed(kind, body)
 
 
 def _presentable(value: Any) -> Any:
