@@ -7,10 +7,10 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from typing import Any, cast
 
 import orjson
 
-from relay.alarm import Alarm
 from relay.attempts import Job, StreamWinner
 from relay.context import StreamContext
 from relay.engine import Engine
@@ -88,25 +88,70 @@ class Stream:
         self._task = source if isinstance(source, asyncio.Task) else None
         self._winner = source if isinstance(source, StreamWinner) else None
         self._opened_array = False
+        self._bell: asyncio.Future[None] | None = None
         # Until the door takes the first chunk it waits for the client, or for its own machinery.
         self.ctx.blocked_since = time.monotonic()
         job.engine.sending.add(self.ctx)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes for the client, frame for frame. Settles the request in whatever ending."""
-        self.ctx.task, self.ctx.blocked_since = asyncio.current_task(), None
-        self._alarm = self.ctx.alarm = Alarm()
-        self.ctx.sent_status = 200
+        ctx, job = self.ctx, self._job
+        ctx.task, ctx.blocked_since, ctx.ring = asyncio.current_task(), None, self._ring
+        ctx.sent_status = 200
         try:
             if self._task is not None:
                 async with aclosing(self._beats(self._task)) as beats:
                     async for beat in beats:
                         yield beat
                 self._winner = self._task.result()
-            if self._winner is not None:
-                async with aclosing(self._pump(self._winner)) as pump:
-                    async for chunk in pump:
-                        yield chunk
+            winner, knobs = cast("StreamWinner", self._winner), job.engine.knobs
+            opened, watch = winner.opened, winner.watch
+            idle = winner.log.target.idle_timeout or knobs.idle_timeout
+            over = job.deadline_at(winner.log.target)
+            ctx.committed = True
+            passed, finished = Passed(winner.head, winner.end), False
+            heard = sent = time.monotonic()
+            recording = ctx.caller is not None and ctx.caller.recording == "full"
+            while True:
+                if recording:
+                    self._record(passed)
+                if passed.out:
+                    self._opened_array = True
+                    for piece in pieces(passed.out):
+                        yield piece
+                    # While the client held us up, upstream's silence was not its own.
+                    heard = sent = time.monotonic()
+                if watch.error is not None:
+                    raise UpstreamFailure(phase="stream", status=watch.error.status, error=watch.error)
+                if passed.end or finished:
+                    break
+                if ctx.interruption:
+                    raise Interrupted(ctx.interruption)
+                try:
+                    data = await opened.read(min(heard + idle, over, sent + knobs.keep_alive))
+                except TimeoutError:
+                    self._judge_silence(heard + idle, over)
+                    before = time.monotonic()
+                    yield self._wire.keep_alive(array=job.brief.array)
+                    sent = time.monotonic()
+                    heard += sent - before
+                    passed = Passed()
+                    continue
+                if data:
+                    heard = time.monotonic()
+                    passed = watch.feed(data)
+                else:
+                    passed, finished = self._at_file_end(winner), True
+            end = passed.end
+            if end and ctx.api_format == "gemini":
+                end = await self._hold(winner, end)
+            winner.log.ended = True
+            self._settle("ok")
+            if end:
+                yield end
+            async with aclosing(self._tail(winner)) as tail:
+                async for trailing in tail:
+                    yield trailing
         except RelayError as error:
             self._settle(error.outcome, code=error.code, fault=error.fault)
             yield self._told(error.fault)
@@ -115,7 +160,6 @@ class Stream:
         except (FrameTooLarge, BadFrame) as error:
             yield self._broken(UpstreamFailure("bad_frame", phase="stream", text=str(error)))
         finally:
-            self._alarm.close()
             self.abandon()
 
     def abandon(self) -> None:
@@ -138,99 +182,55 @@ class Stream:
     async def _beats(self, task: asyncio.Task[StreamWinner]) -> AsyncGenerator[bytes, None]:
         """Keep-alives until the attempts have an answer, or are out of them."""
         keep_alive = self._wire.keep_alive(array=self._job.brief.array)
+        self._bell = asyncio.get_running_loop().create_future()
         yield keep_alive
         while not task.done():
             if self.ctx.interruption:
                 raise Interrupted(self.ctx.interruption)
-            with suppress(TimeoutError):
-                due = time.monotonic() + self._job.engine.knobs.keep_alive
-                await self._alarm.wait(asyncio.wait({task}), due)
-            if not task.done():
+            either: set[asyncio.Future[Any]] = {task, self._bell}
+            await asyncio.wait(
+                either,
+                timeout=self._job.engine.knobs.keep_alive,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not task.done() and not self.ctx.interruption:
                 yield keep_alive
 
-    async def _pump(self, winner: StreamWinner) -> AsyncGenerator[bytes, None]:
-        """Whole frames from upstream to client, until the format's own end."""
-        ctx, watch = self.ctx, winner.watch
-        ctx.committed = True
-        passed, ended_at_file_end = Passed(winner.head, winner.end), False
-        last_sent = last_byte = time.monotonic()
-        idle = winner.target.idle_timeout or self._job.engine.knobs.idle_timeout
-        recording = ctx.caller is not None and ctx.caller.recording == "full"
-        while True:
-            if recording:
-                self._record(passed)
-            if passed.out:
-                self._opened_array = True
-                if len(passed.out) <= PIECE:
-                    yield passed.out
-                else:
-                    for piece in pieces(passed.out):
-                        yield piece
-                # While the client held us up, upstream's silence was not its own.
-                last_byte = last_sent = time.monotonic()
-            if watch.error is not None:
-                error = watch.error
-                raise UpstreamFailure(phase="stream", status=error.status, error=error)
-            if passed.end or ended_at_file_end:
-                break
-            data = await self._read(winner, last_byte + idle, last_sent)
-            if data is None:
-                before = time.monotonic()
-                yield self._wire.keep_alive(array=self._job.brief.array)
-                last_sent = time.monotonic()
-                last_byte += last_sent - before
-                passed = Passed()
-                continue
-            if data:
-                last_byte = time.monotonic()
-                passed = watch.feed(data)
-                continue
-            passed = watch.finish()
-            if not watch.ended and watch.error is None:
-                ctx.truncated = ctx.ended_early = True
-                self._learn(winner, passed)
-                raise UpstreamFailure(
-                    "truncated", phase="stream", text="the stream ended without its end marker"
-                )
-            ended_at_file_end = True
-        end = passed.end
-        if end and self._job.ctx.api_format == "gemini":
-            end = await self._hold(winner, end)
-        winner.log.ended = True
-        self._settle("ok")
-        if end:
-            yield end
-        async for trailing in self._tail(winner):
-            yield trailing
+    def _ring(self) -> bool:
+        """Ends the wait for upstream, so that an interruption is seen; False where nothing waits for it."""
+        if self._winner is not None:
+            return self._winner.opened.ring()
+        if self._bell is None or self._bell.done():
+            return False
+        self._bell.set_result(None)
+        return True
 
-    async def _read(self, winner: StreamWinner, idle: float, last_sent: float) -> bytes | None:
-        """What upstream sends next; None when it is time for a keep-alive. From `idle` on upstream counts as
-        silent. Raises UpstreamFailure and Interrupted."""
-        ctx = self.ctx
-        if ctx.interruption:
-            raise Interrupted(ctx.interruption)
-        over, beat = self._job.deadline_at(winner.target), last_sent + self._job.engine.knobs.keep_alive
-        try:
-            return await self._alarm.wait(winner.opened.read(), min(idle, over, beat))
-        except TimeoutError as error:
-            if ctx.interruption:
-                raise Interrupted(ctx.interruption) from error
-            now = time.monotonic()
-            if now >= over:
-                raise UpstreamFailure(
-                    "total_timeout", phase="stream", text="the total time is over"
-                ) from error
-            if now >= idle:
-                raise UpstreamFailure(
-                    "first_event_timeout", phase="stream", text="upstream fell silent"
-                ) from error
-            return None
+    def _judge_silence(self, idle: float, over: float) -> None:
+        """What a read that came to nothing means. Raises UpstreamFailure and Interrupted; returns where it is
+        only time for a keep-alive."""
+        if self.ctx.interruption:
+            raise Interrupted(self.ctx.interruption)
+        now = time.monotonic()
+        if now >= over:
+            raise UpstreamFailure("total_timeout", phase="stream", text="the total time is over")
+        if now >= idle:
+            raise UpstreamFailure("first_event_timeout", phase="stream", text="upstream fell silent")
+
+    def _at_file_end(self, winner: StreamWinner) -> Passed:
+        """What was left when upstream closed. Raises UpstreamFailure where that was before the stream's own
+        end."""
+        passed = winner.watch.finish()
+        if not winner.watch.ended and winner.watch.error is None:
+            self.ctx.truncated = self.ctx.ended_early = True
+            self._learn(winner, passed)
+            raise UpstreamFailure("truncated", phase="stream", text="the stream ended without its end marker")
+        return passed
 
     async def _hold(self, winner: StreamWinner, end: bytes) -> bytes:
         """Gemini's end with what follows it within a moment: its usage may come in a later frame."""
         due = time.monotonic() + GEMINI_HOLD
         with suppress(TimeoutError, UpstreamFailure, FrameTooLarge):
-            while data := await self._alarm.wait(winner.opened.read(), due):
+            while data := await winner.opened.read(due):
                 passed = winner.watch.feed(data)
                 self._learn(winner, passed)
                 end += passed.out + passed.end
@@ -240,18 +240,17 @@ class Stream:
 
     async def _tail(self, winner: StreamWinner) -> AsyncGenerator[bytes, None]:
         """What upstream still says after the end. Usage that comes this late amends the record."""
-        before = winner.log.usage
+        before, due = winner.log.usage, time.monotonic() + TAIL
         try:
             with suppress(TimeoutError, UpstreamFailure, FrameTooLarge):
-                async with asyncio.timeout(TAIL) as listening:
-                    while data := await winner.opened.read():
-                        passed = winner.watch.feed(data)
-                        if out := passed.out + passed.end:
-                            when = listening.when()
-                            # while the client takes it, upstream's time stands still
-                            listening.reschedule(None)
-                            yield out
-                            listening.reschedule(when)
+                while data := await winner.opened.read(due):
+                    passed = winner.watch.feed(data)
+                    if out := passed.out + passed.end:
+                        began = time.monotonic()
+                        yield out
+                        due += (
+                            time.monotonic() - began
+                        )  # while the client took it, upstream's time stood still
         finally:  # also where the client leaves instead of taking it
             winner.log.bytes_received = winner.opened.bytes_received
             if winner.watch.usage() != before:
@@ -286,7 +285,7 @@ class Stream:
         winner = self._winner
         reason = failure.reason or reason_of(failure.error or InbandError(failure.status, "", failure.text))
         verdict = judge(reason)
-        secrets, base = (secrets_of(winner.target), winner.target.base_url) if winner else ((), "")
+        secrets, base = (secrets_of(winner.log.target), winner.log.target.base_url) if winner else ((), "")
         text = scrub(failure.text, *secrets, base_url=base)
         code = {"rate_limited": "rate_limited", "overloaded": "overloaded", "timeout": "timeout"}.get(
             verdict.code, "upstream_error"

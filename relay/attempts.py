@@ -8,14 +8,13 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import orjson
 
 from providers.types import Target
 from relay import headers as header_rules
-from relay.alarm import Alarm
 from relay.call import Call
 from relay.context import AttemptLog, StreamContext
 from relay.engine import Engine
@@ -58,7 +57,6 @@ LAST_MOMENT = 2.0
 class Winner:
     """The attempt that answers, and what must be given back when it is over."""
 
-    target: Target
     log: AttemptLog
     opened: Opened
     slot: Slot
@@ -89,8 +87,8 @@ class WholeWinner(Winner):
 
 
 W = TypeVar("W", bound=Winner)
-Take = Callable[["Job", Target, AttemptLog, Opened, Slot], Awaitable[W]]
-"""Reads an opened answer until it is known to be one."""
+Take = Callable[["Job", AttemptLog, Opened, Slot, float], Awaitable[W]]
+"""Reads an opened answer until it is known to be one; TimeoutError where it is not by the time given last."""
 
 
 @dataclass(slots=True)
@@ -106,8 +104,6 @@ class Job:
     plan: Plan
     deadline: float
     """Monotonic seconds."""
-    alarm: Alarm = field(init=False, repr=False)
-    """Of the task that makes the attempts."""
 
     def deadline_at(self, target: Target) -> float:
         """When an answer of this target must be over: the endpoint's own total time, if it has one, goes
@@ -120,28 +116,24 @@ async def run(job: Job, take: Take[W]) -> W:
     answers."""
     failures: list[Failed] = []
     unsupported: RelayError | None = None
-    job.alarm = Alarm()
-    try:
-        for target in _targets(job, failures):
-            log = begin(job, target)
-            slot = job.engine.in_flight.take(target)
-            try:
-                return await _attempt(job, target, log, slot, take)
-            except UpstreamFailure as failure:
-                slot.release()
-                failures.append(_failed(job, target, log, failure))
-                verdict = judge(failures[-1].reason)
-                if verdict.meaning == CALLER:
-                    raise _in_their_words(job, target, failure, Refused) from failure
-                if failures[-1].reason == "unsupported_request":
-                    unsupported = _in_their_words(job, target, failure, Exhausted)
-                if verdict.again and len(job.plan.targets) == 1 and len(failures) == 1:
-                    await asyncio.sleep(random.uniform(0, 0.25))
-            except BaseException:
-                slot.release()
-                raise
-    finally:
-        job.alarm.close()
+    for target in _targets(job, failures):
+        log = begin(job, target)
+        slot = job.engine.in_flight.take(target)
+        try:
+            return await _attempt(job, target, log, slot, take)
+        except UpstreamFailure as failure:
+            slot.release()
+            failures.append(_failed(job, target, log, failure))
+            verdict = judge(failures[-1].reason)
+            if verdict.meaning == CALLER:
+                raise _in_their_words(job, target, failure, Refused) from failure
+            if failures[-1].reason == "unsupported_request":
+                unsupported = _in_their_words(job, target, failure, Exhausted)
+            if verdict.again and len(job.plan.targets) == 1 and len(failures) == 1:
+                await asyncio.sleep(random.uniform(0, 0.25))
+        except BaseException:
+            slot.release()
+            raise
     fault, wait = final_fault(failures)
     if unsupported is not None and fault.code == unsupported.fault.code:
         raise unsupported
@@ -211,7 +203,7 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
         first_byte_timeout=min(target.first_byte_timeout or default, remaining),
         on_sent=log.sent,
     )
-    opened = await engine.upstream.open(target, outgoing, job.alarm)
+    opened = await engine.upstream.open(target, outgoing)
     log.phase, log.status_code, log.upstream_request_id = "headers", opened.status, opened.request_id
     log.first_byte_ms = ctx.first_byte_ms = _since(log.began)
     if ctx.provider_request_headers:
@@ -223,9 +215,7 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
         patience = now + (target.first_event_timeout or knobs.first_event_timeout)
         deadline = max(deadline, now + 0.1)
         waits_for_event = brief.stream and patience < deadline
-        return await job.alarm.wait(
-            take(job, target, log, opened, slot), patience if waits_for_event else deadline
-        )
+        return await take(job, log, opened, slot, patience if waits_for_event else deadline)
     except TimeoutError as error:
         opened.close()
         reason = "first_event_timeout" if waits_for_event else "total_timeout"
@@ -242,8 +232,7 @@ async def _refuse_status(wire: str, opened: Opened) -> None:
     if opened.status < 400:
         raise UpstreamFailure("redirect", phase="headers", status=opened.status, text="a redirect")
     try:
-        async with asyncio.timeout(ERROR_PATIENCE):
-            body = await opened.read_all(ERROR_BYTES)
+        body = await opened.read_all(ERROR_BYTES, time.monotonic() + ERROR_PATIENCE)
     except (UpstreamFailure, TimeoutError):
         body = b""  # the status alone still tells
     error = FORMATS[wire].read_error(opened.status, body)
@@ -268,20 +257,20 @@ def _inband(error: InbandError, opened: Opened) -> UpstreamFailure:
     )
 
 
-async def first_frames(job: Job, target: Target, log: AttemptLog, opened: Opened, slot: Slot) -> StreamWinner:
+async def first_frames(job: Job, log: AttemptLog, opened: Opened, slot: Slot, due: float) -> StreamWinner:
     """Holds the openers of a stream until its first meaningful frame."""
-    wire = FORMATS[target.format]
+    wire = FORMATS[log.target.format]
     kind = _kind(opened.content_type)
     if kind == "text/html":
         raise UpstreamFailure("html", phase="headers", status=opened.status, text="an HTML page")
     if kind == "application/json" and not job.brief.array:
-        await _refuse_json(job, wire, opened)
+        await _refuse_json(job, wire, opened, due)
     log.phase = "first_event"
     watch = wire.watch(job.brief, max_event=job.engine.knobs.max_event_bytes)
     held: list[bytes] = []
     try:
         while True:
-            data = await opened.read()
+            data = await opened.read(due)
             passed = watch.feed(data) if data else watch.finish()
             if watch.error is not None:
                 raise _inband(watch.error, opened)
@@ -305,13 +294,13 @@ async def first_frames(job: Job, target: Target, log: AttemptLog, opened: Opened
     log.delivered = True
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
     content_type = _stream_type(opened, job.brief)
-    return StreamWinner(target, log, opened, slot, content_type, watch, b"".join(held), passed.end)
+    return StreamWinner(log, opened, slot, content_type, watch, b"".join(held), passed.end)
 
 
-async def _refuse_json(job: Job, wire: WireFormat, opened: Opened) -> None:
+async def _refuse_json(job: Job, wire: WireFormat, opened: Opened, due: float) -> None:
     """Raises what a whole JSON body in place of a stream means: an error, as some vendors tell them, or a
     vendor that does not stream."""
-    body = await opened.read_all(job.engine.knobs.max_answer_bytes)
+    body = await opened.read_all(job.engine.knobs.max_answer_bytes, due)
     with suppress(BadFrame):
         reading = wire.read_whole(body, job.brief)
         if reading.error is not None:
@@ -327,9 +316,9 @@ def _stream_type(opened: Opened, brief: Brief) -> str:
     )
 
 
-async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot: Slot) -> WholeWinner:
+async def whole(job: Job, log: AttemptLog, opened: Opened, slot: Slot, due: float) -> WholeWinner:
     """Reads a whole answer and looks whether it is one."""
-    body = await opened.read_all(job.engine.knobs.max_answer_bytes)
+    body = await opened.read_all(job.engine.knobs.max_answer_bytes, due)
     content_type, kind = opened.content_type, job.brief.kind
     if not body and kind != STORED:
         raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
@@ -339,7 +328,7 @@ async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot:
         reading = WholeReading(usage=Usage())
     else:
         try:
-            reading = FORMATS[target.format].read_whole(body, job.brief)
+            reading = FORMATS[log.target.format].read_whole(body, job.brief)
         except BadFrame as error:
             raise UpstreamFailure(
                 "bad_frame", phase="headers", status=opened.status, text=str(error)
@@ -352,7 +341,7 @@ async def whole(job: Job, target: Target, log: AttemptLog, opened: Opened, slot:
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
     log.usage, log.reading = reading.usage, reading
     return WholeWinner(
-        target, log, opened, slot, header_rules.content_type(content_type, "application/json"), body, reading
+        log, opened, slot, header_rules.content_type(content_type, "application/json"), body, reading
     )
 
 

@@ -13,7 +13,6 @@ from wire.types import Brief, Usage
 if TYPE_CHECKING:
     from consumers.auth import Caller
     from providers.types import Target
-    from relay.alarm import Alarm
     from relay.payload import Payload
 
 NO_USAGE = Usage()
@@ -178,8 +177,8 @@ class StreamContext:
     """Set while we wait for the client to take what we send."""
     checkpointed: float = 0.0
     checkpoint_mark: int = 0
-    alarm: Alarm | None = None
-    """Wakes the stream from its wait for upstream."""
+    ring: Callable[[], bool] | None = None
+    """Wakes the stream from its wait for upstream; False where it does not wait."""
     task: asyncio.Task[Any] | None = None
     cut: Callable[[], None] | None = None
     """Closes the client's connection at once."""

@@ -217,9 +217,7 @@ class Engine:
             ctx.interruption = reason
             if ctx.blocked_since is not None:
                 loop.call_later(HASTE, self._hasten, ctx, ctx.blocked_since)
-            elif ctx.alarm is not None and ctx.alarm.waiting:
-                ctx.alarm.ring()
-            elif ctx.task is not None:
+            elif (ctx.ring is None or not ctx.ring()) and ctx.task is not None:
                 ctx.task.cancel()
 
     def _hasten(self, ctx: StreamContext, blocked_since: float) -> None:

@@ -22,6 +22,8 @@ KEEP_ALIVE = 20.0
 IDLE_CONNECTIONS = 256
 """Most connections to one place that wait for their next request."""
 PLACES = 10_000
+PROXY_SECONDS = 60.0
+"""For a proxy's answer, where no shorter time to connect is set."""
 LINES, LINE, HEAD = 512, 8 << 10, 64 << 10
 """Most header lines, bytes of one of them, and bytes of an answer's head, interim answers included."""
 SMALL_HEAD = LINES * len("a:\r\n")
@@ -102,7 +104,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_bodyless", "_head", "_keep_alive", "_may_write", "_parser", "_paused", "_pool", "_raw", "_sent",
-        "_size", "_waiter", "body", "closed", "failure", "headers", "loop", "on_body", "on_header", "origin",
+        "_size", "_timer", "_timer_due", "_waiter",
+        "_waits_until", "body", "closed", "failure", "headers", "loop", "on_body", "on_header", "origin",
         "over", "status", "transport",
     )  # fmt: skip
 
@@ -121,6 +124,8 @@ class Connection(asyncio.Protocol):
             lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = self._waits_until = 0.0
         self.headers: dict[bytes, bytes] = {}
         self.status = self._size = 0
         self._head = b""
@@ -143,24 +148,39 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self.transport.write(data)
 
-    async def send(self, pieces: Iterable[bytes | memoryview]) -> bool:
+    async def send(self, pieces: Iterable[bytes | memoryview], due: float) -> bool:
         """Sends the rest of a request as fast as it is taken. False where the answer came before its end, or
-        the connection broke."""
+        the connection broke. Raises TimeoutError at `due`."""
         for piece in pieces:
             await asyncio.sleep(0)  # others' turn, and where an early answer is seen
             while not (self._may_write or self.status or self.over):
-                await self.news()
+                await self.news(due)
             if self.status or self.over:
                 return False
             self.transport.write(piece)
         self._sent = True
         return True
 
-    def news(self) -> asyncio.Future[None]:
-        """Is done when the head has come, more of the body, the end, or room to write. One caller at a
-        time."""
+    def news(self, due: float) -> asyncio.Future[None]:
+        """Is done when the head has come, more of the body, the end, or room to write. One caller at a time.
+        Raises TimeoutError at `due`, in monotonic seconds, and when `ring` is called.
+
+        One timer serves all waits, of this request and the next: a later deadline costs an assignment."""
+        if monotonic() >= due:
+            raise TimeoutError
+        self._waits_until = due
+        if self._timer is None or due < self._timer_due:
+            self._set_timer()
         self._waiter = waiter = self.loop.create_future()
         return waiter
+
+    def ring(self) -> bool:
+        """Ends the wait at once; False where nobody waits."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return False
+        waiter.set_exception(TimeoutError())
+        return True
 
     def take(self) -> bytes:
         """The body as far as it has come."""
@@ -221,6 +241,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
         self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._pool.forget(self)
         self._pool.all.discard(self)
 
@@ -238,6 +260,21 @@ class Connection(asyncio.Protocol):
         elif not self._paused and not self.over:
             self._paused = True
             self.transport.pause_reading()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = self._waits_until
+        self._timer = self.loop.call_later(max(0.0, self._timer_due - monotonic()), self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return  # the next wait sets it again
+        if monotonic() < self._waits_until:
+            self._set_timer()
+        else:
+            self.ring()
 
     def _drop(self) -> None:
         """Closes a connection from which nothing is wanted any more."""
@@ -441,6 +478,6 @@ async def _ask_proxy(connection: Connection) -> None:
     host, port = connection.origin.host, connection.origin.port
     there = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     connection.begin(f"CONNECT {there} HTTP/1.1\r\nhost: {there}\r\n\r\n".encode(), whole=True)
-    await connection.news()
+    await connection.news(monotonic() + PROXY_SECONDS)
     if connection.status != 200 or connection.body:
         raise ProxyRefused(f"the proxy answered {connection.status or 'nothing'}")

@@ -3,6 +3,7 @@ UpstreamFailure."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
@@ -18,7 +19,6 @@ from typing import Any
 from providers import dialer
 from providers.types import Target
 from relay import http1
-from relay.alarm import Alarm
 from relay.errors import UpstreamFailure
 from relay.http1 import Connection, Origin, Pool
 from relay.payload import CHUNK, Sendable
@@ -102,9 +102,9 @@ class Opened:
         """Seconds until upstream wants to be asked again, as its headers tell; None where they do not."""
         return retry_after(self.headers)
 
-    async def read(self) -> bytes:
+    async def read(self, due: float) -> bytes:
         """Everything that has arrived, at least one byte; empty at the end, and once closed. Raises
-        UpstreamFailure."""
+        UpstreamFailure, and TimeoutError at `due`, in monotonic seconds, or when `ring` is called."""
         connection = self._connection
         if connection is None:
             return b""
@@ -114,7 +114,7 @@ class Opened:
                     if connection.failure is None:
                         return b""
                     raise _translated(connection.failure) from connection.failure
-                await connection.news()
+                await connection.news(due)
             data = connection.take()
             self.bytes_received += len(data)
             if self._inflater is not None:
@@ -122,11 +122,15 @@ class Opened:
             if data:
                 return data
 
-    async def read_all(self, limit: int) -> bytes:
-        """The whole body. Raises UpstreamFailure, also beyond `limit` bytes."""
+    def ring(self) -> bool:
+        """Ends a wait for upstream at once; False where nobody waits."""
+        return self._connection is not None and self._connection.ring()
+
+    async def read_all(self, limit: int, due: float) -> bytes:
+        """The whole body. Raises as `read`, and UpstreamFailure beyond `limit` bytes."""
         parts: list[bytes] = []
         size = 0
-        while data := await self.read():
+        while data := await self.read(due):
             size += len(data)
             if size > limit:
                 self.close()
@@ -169,9 +173,8 @@ class Upstream:
         idle = sum(pool.idle for pool in self._pools.values())
         return sum(len(pool.all) for pool in self._pools.values()) - idle, idle
 
-    async def open(self, target: Target, request: Outgoing, alarm: Alarm) -> Opened:
-        """Sends a request and waits for the headers of its answer, by the alarm of the running task. Raises
-        UpstreamFailure."""
+    async def open(self, target: Target, request: Outgoing) -> Opened:
+        """Sends a request and waits for the headers of its answer. Raises UpstreamFailure."""
         pool, method, body = self._pools[target.allow_private], request.method, request.body
         try:
             place = pool.place(method, request.url, target.proxy)
@@ -179,7 +182,7 @@ class Upstream:
             raise _translated(error) from error
         connection = pool.waiting(place.origin)
         if connection is None:
-            connection = await _connected(pool, place.origin, alarm, request.connect_timeout)
+            connection = await _connected(pool, place.origin, request.connect_timeout)
         data, size = (b"", 0) if body is None else (body.data, body.size)
         length = b"content-length: %d\r\n\r\n" % size if size or method != "GET" else b"\r\n"
         try:
@@ -190,11 +193,11 @@ class Upstream:
             else:
                 connection.begin(b"".join((place.start, request.head, length)), whole=False)
                 due = monotonic() + request.connect_timeout + request.first_byte_timeout
-                if await alarm.wait(connection.send(_pieces(data)), due):
+                if await connection.send(_pieces(data), due):
                     request.on_sent()
             due = monotonic() + request.first_byte_timeout
             while not connection.over and not connection.status:
-                await alarm.wait(connection.news(), due)
+                await connection.news(due)
         except TimeoutError as error:
             connection.abort()
             raise UpstreamFailure("first_byte_timeout", phase="headers", text="no answer in time") from error
@@ -207,17 +210,14 @@ class Upstream:
         return Opened(connection)
 
 
-async def _connected(pool: Pool, origin: Origin, alarm: Alarm, seconds: float) -> Connection:
-    async def connect() -> Connection:
-        try:
-            return await pool.connect(origin)
-        except (OSError, ValueError, http1.ProxyRefused) as error:  # the system's own time-outs among them
-            raise _translated(error) from error
-
+async def _connected(pool: Pool, origin: Origin, seconds: float) -> Connection:
     try:
-        return await alarm.wait(connect(), monotonic() + seconds)
-    except TimeoutError as error:
-        raise UpstreamFailure("connect_timeout", phase="connect", text="no connection in time") from error
+        async with asyncio.timeout(seconds) as limit:
+            return await pool.connect(origin)
+    except (OSError, ValueError, http1.ProxyRefused) as error:  # the system's own time-outs among them
+        if limit.expired():
+            raise UpstreamFailure("connect_timeout", phase="connect", text="no connection in time") from error
+        raise _translated(error) from error
 
 
 def _pieces(data: bytes | Iterator[bytes]) -> Iterator[bytes | memoryview]:

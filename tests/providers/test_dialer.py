@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -18,7 +19,6 @@ from hypothesis import given, strategies as st
 from providers import dialer
 from providers.dialer import AddressInfo, Dialer, Forbidden, check_address, check_host
 from providers.types import Target
-from relay.alarm import Alarm
 from relay.errors import UpstreamFailure
 from relay.http1 import Pool
 from relay.upstream import Opened, Outgoing, Upstream
@@ -163,7 +163,7 @@ async def get(
         connection = await pool.connect(place.origin)
         connection.begin(place.start + b"\r\n", whole=True)
         while not connection.over:
-            await connection.news()
+            await connection.news(monotonic() + 30)
         return connection.take().decode()
     finally:
         await pool.close()
@@ -455,7 +455,7 @@ class TestSurroundings:
         marked, unmarked = (target(base_url=vendor.url, allow_private=mark) for mark in (True, False))
         async with Upstream() as upstream:
             opened = await ask(upstream, marked)
-            await opened.read_all(100)
+            await opened.read_all(100, monotonic() + 30)
             opened.close()
             assert upstream.connections == (0, 1)
             with pytest.raises(UpstreamFailure) as refusal:
@@ -467,4 +467,4 @@ class TestSurroundings:
 async def ask(upstream: Upstream, place: Target) -> Opened:
     """A request without a body."""
     outgoing = Outgoing("GET", f"{place.base_url}/x", b"", None, 5.0, 5.0, lambda: None)
-    return await upstream.open(place, outgoing, Alarm())
+    return await upstream.open(place, outgoing)
