@@ -248,9 +248,8 @@ class Stream:
                     if out := passed.out + passed.end:
                         began = time.monotonic()
                         yield out
-                        due += (
-                            time.monotonic() - began
-                        )  # while the client took it, upstream's time stood still
+                        # While the client took it, upstream's time stood still.
+                        due += time.monotonic() - began
         finally:  # also where the client leaves instead of taking it
             winner.log.bytes_received = winner.opened.bytes_received
             if winner.watch.usage() != before:
