@@ -49,27 +49,40 @@ class _Line:
         if left is not None:
             self._protocol.flow.resume_reading()  # or the end of the connection is not seen
 
-    def reply(self, status: int, headers: Headers, body: bytes) -> bool:
-        """As the cycle's own `send` would, less its two messages and its look at each byte of each header:
-        these are ours."""
+    def reply(self, status: int, headers: Headers, body: bytes | None) -> bool:
+        """As the cycle's own `send` would, less its messages and its look at each byte of each header: these
+        are ours."""
         cycle = self.cycle
         waits = cycle.flow.write_paused or cycle.disconnected or cycle.response_started
         if waits or cycle.scope["method"] == "HEAD":
             return False
-        head = [b"%b: %b\r\n" % pair for pair in cycle.default_headers]
-        head += [b"%b: %b\r\n" % pair for pair in headers]
+        lines = [b"%b: %b\r\n" % pair for pair in cycle.default_headers]
+        lines += [b"%b: %b\r\n" % pair for pair in headers]
         if not cycle.keep_alive:
-            head.append(b"connection: close\r\n")
-        text = b"".join(head)
-        if text.count(b"\n") != len(head):
+            lines.append(b"connection: close\r\n")
+        if body is None:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines):
             raise ValueError("a header's value holds a line break")
-        cycle.response_started = cycle.response_complete = True
+        cycle.response_started = True
         cycle.waiting_for_100_continue = False
-        self._transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], text, body))
+        self._transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], head, body or b""))
+        if body is None:
+            cycle.chunked_encoding = True
+            return True
+        cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
             self._transport.close()
         cycle.on_response()
+        return True
+
+    def pour(self, piece: bytes) -> bool:
+        cycle = self.cycle
+        if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
+            return False
+        self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         return True
 
     @property

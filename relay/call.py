@@ -21,10 +21,15 @@ class Line(Protocol):
     def watch(self, left: Callable[[], None] | None) -> None:
         """Has `left` called when the connection is gone; None: nobody is to be told any more."""
 
-    def reply(self, status: int, headers: Headers, body: bytes) -> bool:
-        """Sends a whole answer at once; its length is among its headers, `connection` is not. False, and
-        nothing is sent, where that cannot be (the client takes nothing right now, or asked for the head
-        alone): then it is to be sent in ASGI's way."""
+    def reply(self, status: int, headers: Headers, body: bytes | None) -> bool:
+        """Sends a whole answer at once, or, where `body` is None, the head of a streamed one. The length of a
+        body is among its headers; `connection` and `transfer-encoding` are not. False, and nothing is sent,
+        where that cannot be (the client takes nothing right now, or asked for the head alone): then it is to
+        be sent in ASGI's way."""
+
+    def pour(self, piece: bytes) -> bool:
+        """Sends a piece of a streamed answer, which is not empty. False, and nothing is sent, where it must
+        wait for the client, or cannot be: then in ASGI's way."""
 
 
 class Call:

@@ -49,12 +49,7 @@ class RelayDoor:
         answer: Answer | None = None
         try:
             answer = await relay(engine, call)
-            if (
-                line is None
-                or answer.stream is not None
-                or not line.reply(answer.status, answer.headers, answer.body)
-            ):
-                await _send(send, answer)
+            await _send(send, answer, line)
         except Unreadable as error:
             if error.timed_out:
                 await _send(send, late(call.method, call.path))
@@ -111,17 +106,28 @@ class BodyLimit:
             await _send(send, refusal)
 
 
-async def _send(send: Send, answer: Answer) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    if answer.stream is not None:
-        await _pour(send, answer.stream)
+async def _send(send: Send, answer: Answer, line: Line | None = None) -> None:
+    """By `line`, where there is one, as far as it does not have to wait."""
+    stream = answer.stream
+    if isinstance(stream, Pieces):  # of known length
+        line = None
+    if line is not None and not line.reply(answer.status, answer.headers, None if stream else answer.body):
+        line = None
+    if line is None:
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    elif stream is None:
+        return
+    if stream is not None:
+        await _pour(send, stream, line)
     await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _pour(send: Send, stream: Stream | Pieces) -> None:
+async def _pour(send: Send, stream: Stream | Pieces, line: Line | None) -> None:
     ctx = stream.ctx
     async with aclosing(stream.chunks()) as chunks:
         async for chunk in chunks:
+            if line is not None and line.pour(chunk):
+                continue
             ctx.blocked_since = time.monotonic()
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             ctx.blocked_since = None
