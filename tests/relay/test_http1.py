@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,7 +16,6 @@ import pytest
 
 from providers import dialer
 from relay import http1
-from relay.alarm import Alarm
 from relay.errors import UpstreamFailure
 from relay.http1 import Connection, Lost, Malformed, Origin, Pool, Truncated, parse_url
 from relay.payload import CHUNK, Sendable
@@ -27,6 +27,8 @@ from tests.relay.targets import target
 ORIGIN = Origin(False, "vendor.test", 80, "")
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+LATER = time.monotonic() + 3600
 
 
 class Wire(asyncio.Transport):
@@ -238,10 +240,10 @@ async def test_of_an_answer_that_breaks_off_what_came_is_there_and_then_the_fail
         connection, _ = answered(pool, BROKEN[name])
         opened = Opened(connection)
         connection.connection_lost(error)
-        assert await opened.read() == b"hello"
+        assert await opened.read(LATER) == b"hello"
         for _ in range(2):
             with pytest.raises(UpstreamFailure) as failure:
-                await opened.read()
+                await opened.read(LATER)
             assert (failure.value.reason, failure.value.phase) == ("truncated", "stream")
         assert isinstance(connection.failure, Truncated)
         opened.close()
@@ -260,7 +262,7 @@ async def test_trailers_without_end_break_an_answer_off(pool: Pool) -> None:
     connection, wire = answered(pool, CHUNKED + b"2\r\nab\r\n0\r\n")
     connection.take()
     for number in range(100):
-        connection.news()
+        connection.news(LATER)
         if not wire.closed:
             connection.data_received(b"a%d: %b\r\n" % (number, b"x" * 8000))
     assert isinstance(connection.failure, Truncated)
@@ -429,7 +431,7 @@ async def test_an_answer_that_nobody_takes_holds_upstream_up(pool: Pool) -> None
         paused.append(wire.paused)
         connection.data_received(b"x" * CHUNK)
     assert [*paused, wire.paused] == [False] * len(paused) + [True]
-    assert len(await opened.read()) == http1.HIGH_WATER
+    assert len(await opened.read(LATER)) == http1.HIGH_WATER
     assert wire.paused is False
     assert opened.bytes_received == http1.HIGH_WATER
 
@@ -437,14 +439,14 @@ async def test_an_answer_that_nobody_takes_holds_upstream_up(pool: Pool) -> None
 async def test_a_read_that_waits_is_woken_by_bytes_the_end_or_the_failure(pool: Pool) -> None:
     for news, told in ((b"2\r\nab\r\n", b"ab"), (b"0\r\n\r\n", b"")):
         connection, _ = answered(pool, CHUNKED)
-        reading = asyncio.create_task(Opened(connection).read())
+        reading = asyncio.create_task(Opened(connection).read(LATER))
         await asyncio.sleep(0)
         for place in range(len(news)):
             connection.data_received(news[place : place + 1])
             await asyncio.sleep(0)
         assert await reading == (told and b"a")
     connection, _ = answered(pool, CHUNKED)
-    reading = asyncio.create_task(Opened(connection).read())
+    reading = asyncio.create_task(Opened(connection).read(LATER))
     await asyncio.sleep(0)
     connection.connection_lost(None)
     with pytest.raises(UpstreamFailure):
@@ -456,7 +458,7 @@ async def test_a_body_goes_out_as_fast_as_it_is_taken(pool: Pool) -> None:
     connection.begin(b"", whole=False)
     wire.sent = b""
     connection.pause_writing()
-    sending = asyncio.create_task(connection.send(iter([b"a", b"b"])))
+    sending = asyncio.create_task(connection.send(iter([b"a", b"b"]), LATER))
     await asyncio.sleep(0.01)
     assert wire.sent == b""
     connection.resume_writing()
@@ -476,7 +478,7 @@ async def test_a_body_goes_out_no_further_once_the_answer_is_here(held_up: bool,
         wire.sent = b""
         if held_up:
             connection.pause_writing()
-        sending = asyncio.create_task(connection.send(iter([b"a"] * 100)))
+        sending = asyncio.create_task(connection.send(iter([b"a"] * 100), LATER))
         await asyncio.sleep(0)
         happen(connection)
         assert not await sending
@@ -564,7 +566,7 @@ async def failing(url: str, *, proxy: str = "", seconds: float = 5.0) -> Upstrea
     async with Upstream() as upstream:
         place, request = target(allow_private=True, proxy=proxy), outgoing(url, seconds=seconds)
         with pytest.raises(UpstreamFailure) as failure:
-            await upstream.open(place, request, Alarm())
+            await upstream.open(place, request)
         await until(lambda: upstream.connections == (0, 0))
     assert "127.0.0.1" not in failure.value.text
     assert "vendor.test" not in failure.value.text
@@ -581,12 +583,12 @@ async def test_a_request_leaves_in_one_piece_and_byte_for_byte() -> None:
 
     sent: list[int] = []
     async with serving(serve) as vendor, Upstream() as upstream:
-        opened = await upstream.open(target(allow_private=True), outgoing(vendor.url, sent=sent), Alarm())
-        assert (opened.status, opened.request_id, await opened.read_all(10)) == (200, "r1", b"ok")
+        opened = await upstream.open(target(allow_private=True), outgoing(vendor.url, sent=sent))
+        assert (opened.status, opened.request_id, await opened.read_all(10, LATER)) == (200, "r1", b"ok")
         opened.close()
         opened.close()
         assert upstream.connections == (0, 1)
-        assert await opened.read() == b""
+        assert await opened.read(LATER) == b""
     host = vendor.url.removeprefix("http://").encode()
     assert seen == [b"POST /v1/x HTTP/1.1\r\nhost: %b\r\nx-a: b\r\ncontent-length: 2\r\n\r\n{}" % host]
     assert sent == [1]
@@ -609,8 +611,8 @@ async def test_a_body_of_any_size_arrives_and_its_connection_is_kept(size: int, 
         for _ in range(2):
             data = iter([body[:10], body[10:]]) if pieces else body
             request = outgoing(vendor.url, data, size, sent=sent)
-            opened = await upstream.open(target(allow_private=True), request, Alarm())
-            assert await opened.read() == b""
+            opened = await upstream.open(target(allow_private=True), request)
+            assert await opened.read(LATER) == b""
             opened.close()
         assert (vendor.seen, upstream.connections) == (1, (0, 1))
     assert seen == [body, body]
@@ -630,8 +632,8 @@ async def test_an_answer_before_the_end_of_the_body_counts_and_closes_the_connec
     sent: list[int] = []
     async with serving(serve) as vendor, Upstream() as upstream:
         request = outgoing(vendor.url, endless(), 1 << 40, sent=sent)
-        opened = await upstream.open(target(allow_private=True), request, Alarm())
-        assert (opened.status, await opened.read_all(10)) == (413, b"no")
+        opened = await upstream.open(target(allow_private=True), request)
+        assert (opened.status, await opened.read_all(10, LATER)) == (413, b"no")
         opened.close()
         await until(lambda: upstream.connections == (0, 0))
     assert sent == []
@@ -686,7 +688,7 @@ async def test_a_body_that_upstream_does_not_take_in_time_is_a_time_out() -> Non
     async with serving(serve) as vendor, Upstream() as upstream:
         request = outgoing(vendor.url, b"x" * 50_000_000, seconds=0.05)
         with pytest.raises(UpstreamFailure) as failure:
-            await upstream.open(target(allow_private=True), request, Alarm())
+            await upstream.open(target(allow_private=True), request)
         blocked.set()
         await until(lambda: upstream.connections == (0, 0))
     assert failure.value.reason == "first_byte_timeout"
@@ -701,9 +703,9 @@ async def stopped(
     """Asks, waits for the moment, stops, and waits until nothing is left of it."""
 
     async def ask() -> None:
-        opened = await upstream.open(target(allow_private=True, proxy=proxy), outgoing(url, data), Alarm())
+        opened = await upstream.open(target(allow_private=True, proxy=proxy), outgoing(url, data))
         try:
-            while await opened.read():
+            while await opened.read(LATER):
                 pass
         finally:
             opened.close()
@@ -789,8 +791,8 @@ async def test_a_vendor_behind_tls_is_asked_by_its_name_over_a_connection_that_i
                 request = Outgoing(
                     "GET", f"https://vendor.test:{listener.port}/x", b"", None, 5.0, 5.0, lambda: None
                 )
-                opened = await upstream.open(target(allow_private=True), request, Alarm())
-                assert await opened.read_all(10) == b"{}"
+                opened = await upstream.open(target(allow_private=True), request)
+                assert await opened.read_all(10, LATER) == b"{}"
                 opened.close()
             assert upstream.connections == (0, 1)
     assert listener.names == ["vendor.test"]
