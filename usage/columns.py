@@ -133,6 +133,8 @@ class Table:
     def insert_new(self, cursor: CursorWrapper, rows: Sequence[Row]) -> list[Row]:
         """Inserts the rows whose first column, the primary key, is not there yet; returns those. The keys are
         UUIDs as 32 hex digits, each given once."""
+        if not rows:
+            return []
         key = self._quoted[0]
         if self._recordset:
             sql = f"{self._into} {self._from_json} ON CONFLICT DO NOTHING RETURNING {key}"

@@ -46,7 +46,7 @@ class Tail:
         self._key = ""
         self._position = 0
         self._columns: Columns | None = None
-        """The places in the open segment's lines where they are not ours."""
+        """The places in the open segment's lines, once it has any."""
         self._told = (0, 0)
         self._at_end = False
         self._buffer: deque[Line] = deque()
@@ -95,7 +95,9 @@ class Tail:
                 lines = sorted([*lines, *map(self._damaged, reader.damage)], key=lambda line: line.start)
                 reader.damage.clear()
             if lines:
-                self._buffer.extend(lines if self._columns is None else map(self._by_names, lines))
+                if self._columns is None:
+                    self._columns = columns_of(reader.path)  # its first line is there now
+                self._buffer.extend(lines if self._columns == COLUMNS else map(self._by_names, lines))
                 return True
             if not followed:
                 break
@@ -111,8 +113,7 @@ class Tail:
         self._key, self._number = segment_key(path), segment_number(path)
         self._position = self._positions.get(self._key, 0)
         self._reader = Reader(path, self._position, APPLIED)
-        columns = columns_of(path)
-        self._columns = None if columns == COLUMNS else columns
+        self._columns = None
         return True
 
     def _by_names(self, line: Line) -> Line:

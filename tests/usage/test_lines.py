@@ -177,6 +177,21 @@ def test_a_line_of_another_version_is_read_by_its_own_names(
     assert_sums_agree()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_segment_that_was_found_before_its_first_line_is_read_by_its_own_names(
+    open_journal: OpenJournal, open_recorder: OpenRecorder
+) -> None:
+    payload = finished(1)
+    columns = {"final": ["record", "attempts"], "record": list(payload["record"]), "attempt": []}
+    (path,) = segments(open_journal().directory)
+    path.write_bytes(b"")
+    recorder = open_recorder()
+    recorder.drain()
+    with_columns(path, columns, [list(payload["record"].values()), []])
+    recorder.drain()
+    assert Record.objects.get().input_tokens == 1_000
+
+
 def spoilt(**columns: Any) -> Any:
     """A line with values that their columns do not take."""
     line = orjson.loads(msgspec.json.encode(by_place(finished(5))))
