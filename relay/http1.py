@@ -7,21 +7,25 @@ the methods of a dictionary and of a list stand where a parser's callbacks would
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from providers.dialer import Dialer, ascii_host, check_host
+from providers.dialer import Dialer, Forbidden, ascii_host, check_host
+from relay.errors import UpstreamFailure
 
 KEEP_ALIVE = 20.0
 """Seconds that a connection waits for its next request."""
 IDLE_CONNECTIONS = 256
 """Most connections to one place that wait for their next request."""
-PLACES = 10_000
+PLACES, LONG = 10_000, 1_000
+"""Most addresses that are remembered, and the characters from which on one is not."""
 PROXY_SECONDS = 60.0
 """For a proxy's answer, where no shorter time to connect is set."""
 LINES, LINE, HEAD = 512, 8 << 10, 64 << 10
@@ -41,20 +45,8 @@ _END = re.compile(rb"\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/\S+ 1")
 
 
-class Lost(Exception):
-    """The connection ended before there was an answer."""
-
-
 class Malformed(Exception):
     """What came is no answer of HTTP/1.1, or one beyond our bounds."""
-
-
-class Truncated(Exception):
-    """The answer broke off in its body."""
-
-
-class ProxyRefused(Exception):
-    """The proxy opened no way to the vendor."""
 
 
 class Origin(NamedTuple):
@@ -97,16 +89,31 @@ def parse_url(url: str) -> tuple[bool, str, int, str]:
     return tls, host, number, rest if rest.startswith("/") else f"/{rest}"
 
 
+def words(error: BaseException) -> str:
+    """What an operator may read of a transport's error: its kind and the system's own words, and no address
+    but one that may not be called."""
+    if isinstance(error, Forbidden):
+        return str(error)
+    if isinstance(error, ssl.SSLError):
+        said = error.reason or ""
+    elif isinstance(error, socket.gaierror):
+        said = error.strerror or ""
+    elif isinstance(error, OSError):
+        said = os.strerror(error.errno) if error.errno else ""
+    else:
+        said = str(error)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 class Connection(asyncio.Protocol):
     """One connection, and the answer that it receives: `status` is 0 until the head is here, `headers` have
-    lower-case names, `body` is what has come and was not taken, `over` tells that no more will come,
+    lower-case names, `received` is how many bytes of the body were read, `over` tells that no more will come,
     `failure` why, where that is not the answer's own end."""
 
     __slots__ = (
-        "_bodyless", "_head", "_keep_alive", "_may_write", "_parser", "_paused", "_pool", "_raw", "_sent",
-        "_size", "_timer", "_timer_due", "_waiter",
-        "_waits_until", "body", "closed", "failure", "headers", "loop", "on_body", "on_header", "origin",
-        "over", "status", "transport",
+        "_body", "_bodyless", "_feed", "_head", "_may_write", "_parser", "_paused", "_pool", "_raw",
+        "_reusable", "_sent", "_size", "_timer", "_timer_due", "_waiter", "_waits_until", "closed", "failure",
+        "headers", "loop", "on_body", "on_header", "origin", "over", "received", "status", "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -116,22 +123,23 @@ class Connection(asyncio.Protocol):
         self.origin = origin
         self.loop = asyncio.get_running_loop()
         self._raw: dict[bytes, bytes] = {}
-        self.body: list[bytes] = []
+        self._body: list[bytes] = []
         self.on_header = self._raw.setdefault  # of two lines with one name the first counts
-        self.on_body = self.body.append
+        self.on_body = self._body.append
         self._parser = HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(
             lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
+        self._feed: Callable[[bytes], None] = self._unasked
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = self._waits_until = 0.0
         self.headers: dict[bytes, bytes] = {}
-        self.status = self._size = 0
+        self.status = self.received = self._size = 0
         self._head = b""
-        self.failure: Exception | None = None
+        self.failure: UpstreamFailure | None = None
         self.over = self._may_write = True
-        self.closed = self._paused = self._sent = self._keep_alive = self._bodyless = False
+        self.closed = self._paused = self._sent = self._reusable = self._bodyless = False
 
     # What the caller does
     # --------------------------------------------------------------------------------------------------
@@ -139,13 +147,13 @@ class Connection(asyncio.Protocol):
     def begin(self, data: bytes, *, whole: bool, bodyless: bool = False) -> None:
         """Sends the beginning of a request, or the `whole` of it. `bodyless`: its answer has only a head
         (HEAD)."""
-        self.status = 0
-        self.failure = None
+        self.status = self.received = 0
         self.over = False
+        self._feed = self._feed_head
         self._sent = whole
-        self._bodyless = bodyless
-        self._keep_alive = False
-        self._size = 0
+        self._reusable = False
+        if bodyless:
+            self._bodyless = True
         self.transport.write(data)
 
     async def send(self, pieces: Iterable[bytes | memoryview], due: float) -> bool:
@@ -166,8 +174,6 @@ class Connection(asyncio.Protocol):
         Raises TimeoutError at `due`, in monotonic seconds, and when `ring` is called.
 
         One timer serves all waits, of this request and the next: a later deadline costs an assignment."""
-        if monotonic() >= due:
-            raise TimeoutError
         self._waits_until = due
         if self._timer is None or due < self._timer_due:
             self._set_timer()
@@ -180,31 +186,44 @@ class Connection(asyncio.Protocol):
         if waiter is None or waiter.done():
             return False
         waiter.set_exception(TimeoutError())
+        waiter.exception()  # seen, also where the one who waits is stopped before it hears of it
         return True
 
-    def take(self) -> bytes:
-        """The body as far as it has come."""
-        body = self.body
-        data = body[0] if len(body) == 1 else b"".join(body)
+    async def read(self, due: float) -> bytes:
+        """What has come of the body and was not read, at least one byte; empty at the end. Raises
+        UpstreamFailure where the answer broke off, TimeoutError as `news`."""
+        body = self._body
+        while not body:
+            if self.over:
+                if self.failure is not None:
+                    raise self.failure
+                return b""
+            await self.news(due)
+        data = b"".join(body)  # of a single piece, the piece itself
         body.clear()
-        self._size = 0
-        if self._paused and not self.closed:
-            self._paused = False
-            self.transport.resume_reading()
+        self.received += len(data)
+        if self._size:
+            self._go_on()
         return data
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer came to its own end and all of it was read."""
+        return self.over and not self._body and self.failure is None
 
     def release(self) -> None:
         """Keeps the connection for the next request if this one is over on both sides, else closes it."""
-        if self._sent and self._keep_alive and self.over and self.failure is None and not self.closed:
-            if self.body:  # of an answer that was not read
-                self.take()
+        if self._reusable:
+            self._body.clear()  # of an answer that was not read
+            if self._size:
+                self._go_on()
             self._pool.keep(self)
         else:
             self.abort()
 
     def abort(self) -> None:
         """Closes the connection at once."""
-        self.closed = True
+        self.closed, self._reusable = True, False
         self.transport.abort()
 
     # What the transport does
@@ -214,25 +233,19 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
 
     def data_received(self, data: bytes) -> None:
-        if self.over:  # nobody asked for this: whatever it is, it must not become the next answer
-            self._drop()
-            return
         try:
-            if self.status:
-                self._parser.feed_data(data)
-            else:
-                self._feed_head(data)
+            self._feed(data)
         except (HttpParserError, HttpParserUpgrade, Malformed) as error:
             self._refuse(error)
         waiter = self._waiter
-        if waiter is None or not self.body:
-            self._size += len(data)
-            if self._size > HIGH_WATER:
-                self._hold_up()
-        if waiter is not None and (self.status or self.over):
+        if waiter is not None and self._body:
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
+            return
+        if self.status or self.over:
+            self._wake()
+        self._hold_up(len(data))
 
     def eof_received(self) -> None:
         self._end(None)
@@ -240,9 +253,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
-        self.closed = True
+        self.closed, self._reusable = True, False
         if self._timer is not None:
             self._timer.cancel()
+        del self._feed, self._parser  # they hold the connection, and it them
         self._pool.forget(self)
         self._pool.all.discard(self)
 
@@ -253,13 +267,39 @@ class Connection(asyncio.Protocol):
         self._may_write = True
         self._wake()
 
-    def _hold_up(self) -> None:
-        """Has upstream wait until somebody takes what it sent; where all that is no body, ends it."""
-        if not self.body:
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _feed_head(self, data: bytes) -> None:
+        self._head += data
+        self._parser.feed_data(data)
+        if len(self._head) > HEAD:  # and still no end of it
+            raise Malformed("the head is too large")
+
+    def _unasked(self, data: bytes) -> None:
+        """Nobody asked for this: whatever it is, it must not become the next answer."""
+        self._drop()
+
+    def _hold_up(self, size: int) -> None:
+        """Counts bytes that nobody waits for. Beyond the bound upstream has to wait until they are read; of
+        what is no body, the answer is given up."""
+        self._size += size
+        if self._size <= HIGH_WATER or self.over:
+            return
+        if not self._body:
             self._refuse(Malformed("all frame and no body"))
-        elif not self._paused and not self.over:
+        elif not self._paused:
             self._paused = True
             self.transport.pause_reading()
+
+    def _go_on(self) -> None:
+        """What was counted is read."""
+        self._size = 0
+        if self._paused and not self.closed:
+            self._paused = False
+            self.transport.resume_reading()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -281,23 +321,10 @@ class Connection(asyncio.Protocol):
         self._pool.forget(self)
         self.abort()
 
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def _feed_head(self, data: bytes) -> None:
-        self._head += data
-        self._parser.feed_data(data)
-        if len(self._head) > HEAD:  # and still no end of it
-            raise Malformed("the head is too large")
-
     def _refuse(self, error: Exception) -> None:
         """Ends an answer that is none. What came too much, behind the end of one, does it no harm."""
         if not self.over:
-            self.failure = (Truncated if self.status else Malformed)(str(error.__context__ or error))
-            self.failure.__cause__ = error
-            self.over = True
+            self._fail("bad_frame", error.__context__ or error)
         self.abort()
 
     def _end(self, error: Exception | None) -> None:
@@ -306,10 +333,16 @@ class Connection(asyncio.Protocol):
             return
         framed = b"content-length" in self.headers or b"transfer-encoding" in self.headers
         if not self.status or error is not None or framed:
-            self.failure = (Truncated if self.status else Lost)("the connection was closed")
-            self.failure.__cause__ = error
+            self._fail("reset", error or EOFError("the connection was closed"))
         self.over = True
         self._wake()
+
+    def _fail(self, reason: str, error: BaseException) -> None:
+        """Ends the answer: for the reason given, or, in its body, as truncated."""
+        reason, phase = ("truncated", "stream") if self.status else (reason, "headers")
+        self.failure = UpstreamFailure(reason, phase=phase, text=words(error))
+        self.failure.__cause__ = error
+        self.over = True
 
     # What the parser does
     # --------------------------------------------------------------------------------------------------
@@ -329,9 +362,11 @@ class Connection(asyncio.Protocol):
             return
         if len(self._head) > SMALL_HEAD:
             _check_head(self._head)
-        self.headers = {name.lower(): value.rstrip() for name, value in self._raw.items()}
+        names, values = map(bytes.lower, self._raw), map(bytes.rstrip, self._raw.values())
+        self.headers = dict(zip(names, values, strict=True))
         self.status = status
         self._head = b""
+        self._feed = self._parser.feed_data
         if self._bodyless:
             self.over = True
             raise Malformed("no body is to follow")  # stops the parser, which expects one
@@ -339,7 +374,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Notes the end of the answer, or of an interim one."""
         if self.status:
-            self._keep_alive = self._parser.should_keep_alive()
+            self._reusable = self._sent and self._parser.should_keep_alive()
+            self._feed = self._unasked
             self.over = True
 
 
@@ -385,7 +421,8 @@ class Pool:
             known = Place(origin, f"{method} {target} HTTP/1.1\r\nhost: {origin.authority}\r\n".encode())
             if len(self._places) >= PLACES:
                 self._places.clear()
-            self._places[asked] = known
+            if len(url) < LONG:
+                self._places[asked] = known
         return known
 
     def waiting(self, origin: Origin) -> Connection | None:
@@ -418,7 +455,7 @@ class Pool:
 
     async def connect(self, origin: Origin) -> Connection:
         """A new connection. Raises OSError (Forbidden, socket.gaierror, ssl.SSLError among them), ValueError
-        and ProxyRefused."""
+        and UpstreamFailure."""
         host, port = origin.host, origin.port
         if origin.proxy:
             check_host(host, allow_private=self._dialer.allow_private)
@@ -434,6 +471,8 @@ class Pool:
             except BaseException:
                 connection.abort()
                 raise
+        if connection.closed:
+            raise ConnectionResetError("the connection was closed")
         self.all.add(connection)
         return connection
 
@@ -474,10 +513,11 @@ class Pool:
 
 
 async def _ask_proxy(connection: Connection) -> None:
-    """Has the proxy open a way to the vendor. Raises ProxyRefused."""
+    """Has the proxy open a way to the vendor. Raises UpstreamFailure."""
     host, port = connection.origin.host, connection.origin.port
     there = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     connection.begin(f"CONNECT {there} HTTP/1.1\r\nhost: {there}\r\n\r\n".encode(), whole=True)
     await connection.news(monotonic() + PROXY_SECONDS)
-    if connection.status != 200 or connection.body:
-        raise ProxyRefused(f"the proxy answered {connection.status or 'nothing'}")
+    if not 200 <= connection.status < 300:
+        told = f"the proxy answered {connection.status or 'nothing'}"
+        raise UpstreamFailure("connect", phase="connect", text=told)

@@ -4,12 +4,11 @@ UpstreamFailure."""
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -18,9 +17,8 @@ from typing import Any
 
 from providers import dialer
 from providers.types import Target
-from relay import http1
 from relay.errors import UpstreamFailure
-from relay.http1 import Connection, Origin, Pool
+from relay.http1 import Connection, Origin, Pool, words
 from relay.payload import CHUNK, Sendable
 
 RATIO = 100
@@ -68,7 +66,7 @@ class Inflater:
 class Opened:
     """An upstream answer whose headers are here."""
 
-    __slots__ = ("_connection", "_headers", "_inflater", "bytes_received", "content_type", "status")
+    __slots__ = ("_connection", "_headers", "_inflater", "_received", "content_type", "status")
 
     def __init__(self, connection: Connection) -> None:
         self._connection: Connection | None = connection
@@ -76,7 +74,6 @@ class Opened:
         self._inflater: Inflater | None = None
         self.status = connection.status
         self.content_type = headers.get(b"content-type", b"").decode("latin-1")
-        self.bytes_received = 0
         if b"content-encoding" in headers:
             self._expect(headers[b"content-encoding"].decode("latin-1").strip().lower())
 
@@ -102,25 +99,25 @@ class Opened:
         """Seconds until upstream wants to be asked again, as its headers tell; None where they do not."""
         return retry_after(self.headers)
 
-    async def read(self, due: float) -> bytes:
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of the body as they were read, before anything was unfolded."""
+        return self._received if self._connection is None else self._connection.received
+
+    def read(self, due: float) -> Coroutine[Any, Any, bytes]:
         """Everything that has arrived, at least one byte; empty at the end, and once closed. Raises
         UpstreamFailure, and TimeoutError at `due`, in monotonic seconds, or when `ring` is called."""
-        connection = self._connection
-        if connection is None:
-            return b""
-        while True:
-            while not connection.body:
-                if connection.over:
-                    if connection.failure is None:
-                        return b""
-                    raise _translated(connection.failure) from connection.failure
-                await connection.news(due)
-            data = connection.take()
-            self.bytes_received += len(data)
-            if self._inflater is not None:
-                data = self._inflater.feed(data)
-            if data:
-                return data
+        if self._connection is None:
+            return _nothing()
+        if self._inflater is None:
+            return self._connection.read(due)
+        return self._inflated(self._connection, self._inflater, due)
+
+    async def _inflated(self, connection: Connection, inflater: Inflater, due: float) -> bytes:
+        while data := await connection.read(due):
+            if out := inflater.feed(data):
+                return out
+        return b""
 
     def ring(self) -> bool:
         """Ends a wait for upstream at once; False where nobody waits."""
@@ -128,21 +125,31 @@ class Opened:
 
     async def read_all(self, limit: int, due: float) -> bytes:
         """The whole body. Raises as `read`, and UpstreamFailure beyond `limit` bytes."""
+        connection = self._connection
+        data = await self.read(due)
+        if len(data) <= limit and (connection is None or connection.whole):
+            return data
         parts: list[bytes] = []
         size = 0
-        while data := await self.read(due):
+        while data:
             size += len(data)
             if size > limit:
                 self.close()
                 raise UpstreamFailure("too_large", phase="stream", text=f"the answer is over {limit} bytes")
             parts.append(data)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            data = await self.read(due)
+        return b"".join(parts)
 
     def close(self) -> None:
         """Gives the connection back if the answer has come to its end, else closes it. Safe to call twice."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._received = connection.received
             connection.release()
+
+
+async def _nothing() -> bytes:
+    return b""
 
 
 @cache
@@ -204,17 +211,17 @@ class Upstream:
         except BaseException:
             connection.abort()
             raise
-        if not connection.status:
-            connection.abort()
-            raise _translated(connection.failure) from connection.failure
-        return Opened(connection)
+        if connection.status:
+            return Opened(connection)
+        connection.abort()
+        raise connection.failure or AssertionError("over without an answer or a failure")
 
 
 async def _connected(pool: Pool, origin: Origin, seconds: float) -> Connection:
     try:
         async with asyncio.timeout(seconds) as limit:
             return await pool.connect(origin)
-    except (OSError, ValueError, http1.ProxyRefused) as error:  # the system's own time-outs among them
+    except (OSError, ValueError) as error:  # the system's own time-outs among them
         if limit.expired():
             raise UpstreamFailure("connect_timeout", phase="connect", text="no connection in time") from error
         raise _translated(error) from error
@@ -230,43 +237,19 @@ def _pieces(data: bytes | Iterator[bytes]) -> Iterator[bytes | memoryview]:
         yield view[start : start + CHUNK]
 
 
-_BORDER: tuple[tuple[type[BaseException], str, str], ...] = (
-    (dialer.Forbidden, "blocked_address", "connect"),
-    (socket.gaierror, "dns", "connect"),
-    (ssl.SSLError, "tls", "connect"),
-    (OSError, "connect", "connect"),
-    (http1.ProxyRefused, "connect", "connect"),
-    (http1.Lost, "reset", "headers"),
-    (http1.Malformed, "bad_frame", "headers"),
-    (http1.Truncated, "truncated", "stream"),
-    (ValueError, "connect", "connect"),
+_BORDER: tuple[tuple[type[Exception], str], ...] = (
+    (dialer.Forbidden, "blocked_address"),
+    (socket.gaierror, "dns"),
+    (ssl.SSLError, "tls"),
+    (OSError, "connect"),
+    (ValueError, "connect"),
 )
-"""Foreign exceptions, most specific first: reason and phase."""
+"""What may go wrong on the way to a connection, most specific first, and its reason."""
 
 
-def _translated(error: BaseException | None) -> UpstreamFailure:
-    for kind, reason, phase in _BORDER:
-        if isinstance(error, kind):
-            return UpstreamFailure(reason, phase=phase, text=_words(error))
-    raise AssertionError from error
-
-
-def _words(error: BaseException) -> str:
-    """What an operator may read of a transport error: its kind and the system's own words, and no address but
-    one that may not be called."""
-    if isinstance(error, dialer.Forbidden):
-        return str(error)
-    if isinstance(error.__cause__, OSError):
-        error = error.__cause__
-    if isinstance(error, ssl.SSLError):
-        said = error.reason or ""
-    elif isinstance(error, socket.gaierror):
-        said = error.strerror or ""
-    elif isinstance(error, OSError):
-        said = os.strerror(error.errno) if error.errno else ""
-    else:
-        said = str(error)
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+def _translated(error: OSError | ValueError) -> UpstreamFailure:
+    reason = next(reason for kind, reason in _BORDER if isinstance(error, kind))
+    return UpstreamFailure(reason, phase="connect", text=words(error))
 
 
 def retry_after(headers: Any) -> float | None:

@@ -162,9 +162,7 @@ async def get(
         place = pool.place("GET", url, proxy)
         connection = await pool.connect(place.origin)
         connection.begin(place.start + b"\r\n", whole=True)
-        while not connection.over:
-            await connection.news(monotonic() + 30)
-        return connection.take().decode()
+        return (await connection.read(monotonic() + 30)).decode()
     finally:
         await pool.close()
 
