@@ -58,6 +58,11 @@ def test_no_import_hides_in_a_function_to_dodge_a_cycle(path: Path) -> None:
             assert set(imports(node)) & BELOW.keys() == set(), node.name
 
 
+@named(SOURCES)
+def test_what_serves_needs_nothing_that_only_tests_install(path: Path) -> None:
+    assert set(imports(ast.parse(path.read_text()))) & {"aiohttp", "multidict", "yarl"} == set()
+
+
 @named(PURE)
 def test_a_pure_room_gets_clock_and_chance_as_arguments(path: Path) -> None:
     tree = ast.parse(path.read_text())
