@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -42,7 +41,7 @@ class _Line:
         self._protocol = protocol
 
     def cut(self) -> None:
-        self._transport.abort()
+        self._protocol.transport.abort()
 
     def watch(self, left: Callable[[], None] | None) -> None:
         self._protocol.left = left
@@ -56,25 +55,24 @@ class _Line:
         waits = cycle.flow.write_paused or cycle.disconnected or cycle.response_started
         if waits or cycle.scope["method"] == "HEAD":
             return False
-        lines = [b"%b: %b\r\n" % pair for pair in cycle.default_headers]
-        lines += [b"%b: %b\r\n" % pair for pair in headers]
-        if not cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
-        if body is None:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines):
+        head = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        if head.count(b"\n") != len(headers):
             raise ValueError("a header's value holds a line break")
+        if not cycle.keep_alive:
+            head += b"connection: close\r\n"
+        if body is None:
+            head += b"transfer-encoding: chunked\r\n"
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
-        self._transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], head, body or b""))
+        start = STATUS_LINE[status] + _lines(cycle.default_headers)
+        cycle.transport.write(b"%b%b\r\n%b" % (start, head, body or b""))
         if body is None:
             cycle.chunked_encoding = True
             return True
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
-            self._transport.close()
+            cycle.transport.close()
         cycle.on_response()
         return True
 
@@ -82,10 +80,18 @@ class _Line:
         cycle = self.cycle
         if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
             return False
-        self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         return True
 
-    @property
-    def _transport(self) -> asyncio.Transport:
-        transport: asyncio.Transport = self._protocol.transport
-        return transport
+
+_known: tuple[Headers, bytes] = ((), b"")
+
+
+def _lines(headers: Headers) -> bytes:
+    """Header lines of uvicorn's own, a list that it makes anew each second."""
+    global _known  # noqa: PLW0603 - one server in a process
+    known, lines = _known
+    if known is not headers:
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        _known = (headers, lines)
+    return lines

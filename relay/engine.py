@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from changes import feed
 from consumers import auth
@@ -85,6 +86,8 @@ class Engine:
         self._none_open.set()
         self._position = 0
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="relay-database")
+        self._connections: set[BaseDatabaseWrapper] = set()
+        """Those of the threads."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Engine:
@@ -114,12 +117,31 @@ class Engine:
         await self.upstream.__aexit__()
         await self.ledger.close()
         self._threads.shutdown(wait=True)
+        await asyncio.to_thread(self._disconnect)
         _remove(self)
 
     async def in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
-        """Runs a function that asks the database, off the loop, with a connection of its own that it gives
-        back."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _connected, function, *args)
+        """Runs a function that asks the database, off the loop, in a thread with a connection of its own."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._connected, function, *args
+        )
+
+    def _disconnect(self) -> None:
+        for connection in self._connections:
+            connection.inc_thread_sharing()  # its own thread is gone
+            connection.close()
+
+    def _connected(self, function: Callable[..., Result], *args: Any) -> Result:
+        connection = connections["default"]
+        self._connections.add(connection)
+        keep = False
+        try:
+            result = function(*args)
+            keep = connection.vendor == "sqlite"  # opening it takes milliseconds; others come from a pool
+            return result
+        finally:
+            if not keep:
+                connection.close()
 
     # Requests
     # --------------------------------------------------------------------------------------------------
@@ -305,14 +327,6 @@ def _stored_ref(ctx: StreamContext) -> StoredRef | None:
     return StoredRef(
         ctx.caller.consumer_id, target.endpoint_id, target.key_id, target.model_id, target.upstream_name
     )
-
-
-def _connected(function: Callable[..., Result], *args: Any) -> Result:
-    close_old_connections()
-    try:
-        return function(*args)
-    finally:
-        close_old_connections()
 
 
 _open: list[Engine] = []

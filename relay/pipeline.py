@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,7 +40,7 @@ async def relay(engine: Engine, call: Call) -> Answer:
     found = match(call.method, call.path)
     ctx = StreamContext(model="", api_format=_client_format(call, found))
     ctx.started_at, ctx.began = int(time.time() * 1000), time.monotonic()
-    ctx.request_text = ids.request_id(ctx.started_at, ids.random_bits())
+    ctx.request_text = ids.request_id(ctx.started_at, os.urandom(9))
     ctx.address, ctx.cut = call.address, call.cut
     ctx.client_request_id = _printable(call.header(b"x-request-id"), 120)
     ctx.user_agent = _printable(call.header(b"user-agent"), 300)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from relay import headers as header_rules
@@ -54,7 +55,7 @@ def oversized(method: str, path: str, limit: int) -> Answer:
 
 def _fresh_id() -> str:
     """An id for an answer that the pipeline never saw."""
-    return ids.request_id(int(time.time() * 1000), ids.random_bits())
+    return ids.request_id(int(time.time() * 1000), os.urandom(9))
 
 
 def too_large(limit: int) -> Refused:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from uuid import UUID
 
-
-def random_bits() -> int:
-    """The 66 random bits that an id needs, from the system."""
-    return int.from_bytes(os.urandom(9)) >> 6
+VARIANT = "89ab"
+"""The digits that stand for RFC 9562's variant with two free bits."""
 
 
-def request_id(milliseconds: int, random: int) -> str:
-    """A UUIDv7 (RFC 9562) of the given Unix time in milliseconds, as text. `random` gives its 66 free bits;
-    the low byte stays 0."""
-    time = f"{milliseconds:012x}"
-    tail = f"{0b10 << 62 | (random & (1 << 54) - 1) << 8:016x}"
-    return f"{time[:8]}-{time[8:]}-7{random >> 54 & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
+def request_id(milliseconds: int, random: bytes) -> str:
+    """A UUIDv7 (RFC 9562) of the given Unix time in milliseconds, as text. `random` is 9 bytes, of which 66
+    bits count; the low byte stays 0."""
+    time, chance = f"{milliseconds:012x}", random.hex()
+    return f"{time[:8]}-{time[8:]}-7{chance[:3]}-{VARIANT[random[8] & 3]}{chance[3:6]}-{chance[6:16]}00"
 
 
 def attempt_id(record: UUID, number: int) -> UUID:

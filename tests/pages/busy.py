@@ -98,7 +98,7 @@ class Busy:
         api_key: Any = chance.choice(self.api_keys)
         outcome = chance.choices([*ENDS], [*ENDS.values()])[0]
         wire, keys = VENDORS[MODELS[name][0]][0], self.keys[MODELS[name][0]]
-        identifier = UUID(request_id(round(moment.timestamp() * 1000), chance.getrandbits(66)))
+        identifier = UUID(request_id(round(moment.timestamp() * 1000), chance.randbytes(9)))
         first = round(chance.lognormvariate(6.3, 0.5))
         total = first + round(chance.lognormvariate(8, 0.8))
         failures = chance.choices([0, 1, 2], [88, 9, 3])[0]

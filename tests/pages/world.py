@@ -89,7 +89,7 @@ def record(number: int = 0, **columns: Any) -> Record:
     """A settled request; later numbers are later requests."""
     moment = NOW + timedelta(seconds=number)
     filled: dict[str, Any] = {
-        "request_id": UUID(request_id(int(moment.timestamp() * 1000), number + 1)),
+        "request_id": UUID(request_id(int(moment.timestamp() * 1000), (number << 8).to_bytes(9))),
         "started_at": moment, "consumer_name": "alice", "api_key_name": "laptop", "provider_name": "acme",
         "key_name": "first", "model_name": "fast", "upstream_model": "acme-fast-1",
         "client_format": "openai_chat",

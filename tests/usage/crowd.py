@@ -26,7 +26,7 @@ def settled(chance: random.Random, moment: datetime, **columns: Any) -> Record:
     written = chance.randrange(tokens // 4 + 1)
     output = chance.randrange(20_000)
     filled: dict[str, Any] = {
-        "request_id": UUID(request_id(milliseconds, chance.getrandbits(66))), "started_at": moment,
+        "request_id": UUID(request_id(milliseconds, chance.randbytes(9))), "started_at": moment,
         "consumer_id": chance.choice([1, 2, 3]), "api_key_id": chance.choice([1, 2, 3, 4, None]),
         "model_id": chance.choices([*range(1, 14), None], [40, *[5] * 12, 1])[0],
         "provider_id": chance.choice([1, 2]) if answered else None,

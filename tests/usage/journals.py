@@ -20,7 +20,7 @@ PICO = 10**12
 
 def name(number: int, at: int = START) -> str:
     """The id of the request `number`, which starts `number` milliseconds after `at`."""
-    return request_id(at + number, number * 7919)
+    return request_id(at + number, (number * 7919 << 8).to_bytes(9))
 
 
 def started(number: int, at: int = START, **columns: Any) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_this_month_and_the_two_after_it_are_there_with_the_first_batch(
 
 def test_bodies_have_their_months_too(tmp_path: Path) -> None:
     root = tmp_path / "bodies"
-    recorded = Recorded(request_id(at(2026, 11), 5), at(2026, 12), request_body=b"hello")
+    recorded = Recorded(request_id(at(2026, 11), bytes(9)), at(2026, 12), request_body=b"hello")
     write_file(root, recorded)
     BodyStore(root, cap_bytes=100).store(at(2026, 11))
     assert Body.objects.count() == 1
