@@ -31,14 +31,16 @@ class Protocol(HttpToolsProtocol):
 
 
 class _Line:
-    """One request's view of its connection."""
+    """One request's view of its connection. What one turn of the loop brings of a streamed answer goes out in
+    one write: each costs as much as a quarter of all else."""
 
-    __slots__ = ("_protocol", "cycle")
+    __slots__ = ("_held", "_protocol", "cycle")
 
     cycle: RequestResponseCycle
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
+        self._held: list[bytes] = []
 
     def cut(self) -> None:
         self._protocol.transport.abort()
@@ -60,28 +62,53 @@ class _Line:
             raise ValueError("a header's value holds a line break")
         if not cycle.keep_alive:
             head += b"connection: close\r\n"
-        if body is None:
-            head += b"transfer-encoding: chunked\r\n"
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
         start = STATUS_LINE[status] + _lines(cycle.default_headers)
-        cycle.transport.write(b"%b%b\r\n%b" % (start, head, body or b""))
         if body is None:
             cycle.chunked_encoding = True
-            return True
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+            self._hold(start, head, b"transfer-encoding: chunked\r\n\r\n")
+        else:
+            cycle.transport.write(b"%b%b\r\n%b" % (start, head, body))
+            self._complete()
         return True
 
     def pour(self, piece: bytes) -> bool:
         cycle = self.cycle
         if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
+            self._flush()
             return False
-        cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self._hold(b"%x\r\n" % len(piece), piece, b"\r\n")
         return True
+
+    def end(self) -> bool:
+        cycle = self.cycle
+        if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
+            self._flush()
+            return False
+        self._held.append(b"0\r\n\r\n")
+        self._flush()
+        self._complete()
+        return True
+
+    def _hold(self, *parts: bytes) -> None:
+        if not self._held:
+            self._protocol.loop.call_soon(self._flush)
+        self._held += parts
+
+    def _flush(self) -> None:
+        if self._held:
+            data = b"".join(self._held)
+            self._held.clear()
+            self.cycle.transport.write(data)
+
+    def _complete(self) -> None:
+        cycle = self.cycle
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
 
 _known: tuple[Headers, bytes] = ((), b"")

@@ -28,8 +28,11 @@ class Line(Protocol):
         be sent in ASGI's way."""
 
     def pour(self, piece: bytes) -> bool:
-        """Sends a piece of a streamed answer, which is not empty. False, and nothing is sent, where it must
-        wait for the client, or cannot be: then in ASGI's way."""
+        """Sends a piece of a streamed answer, which is not empty, at the loop's next turn. False, and the
+        piece is not sent, where it must wait for the client, or cannot be: then in ASGI's way."""
+
+    def end(self) -> bool:
+        """Ends a streamed answer. False as above."""
 
 
 class Call:

@@ -119,7 +119,8 @@ async def _send(send: Send, answer: Answer, line: Line | None = None) -> None:
         return
     if stream is not None:
         await _pour(send, stream, line)
-    await send({"type": "http.response.body", "body": answer.body})
+    if line is None or not line.end():
+        await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _pour(send: Send, stream: Stream | Pieces, line: Line | None) -> None:
