@@ -100,7 +100,8 @@ class _Line:
         if self._held:
             data = b"".join(self._held)
             self._held.clear()
-            self.cycle.transport.write(data)
+            if not self.cycle.disconnected:  # since it was poured
+                self.cycle.transport.write(data)
 
     def _complete(self) -> None:
         cycle = self.cycle
