@@ -185,14 +185,15 @@ def _unpriced_cost(usage: Usage, record: Priced) -> int | None:
 def _list_cost(price: Price, usage: Usage, record: Priced) -> int:
     """What the record must cost, in pico-dollars. Whether output was delivered, and how many answers one of
     another kind than generate was asked for, no column tells; so the price per request counts as often as
-    the record's own cost says, where that is possible: else once, where anything was delivered."""
+    the record's own cost comes nearest to, where that is possible: else once, where anything was
+    delivered."""
     if price.request and record.list_cost is not None:
         counted = record.kind != Kind.GENERATE and record.usage_source != UsageSource.REPORTED
         over = record.list_cost - clamped_pico(price.cost(usage, delivered=False))
         times = (over + price.request // 2) // price.request
         if 0 <= times <= 1 or (counted and times > 1):
             cost = clamped_pico(price.cost(usage, delivered=times > 0, requests=times))
-            if cost == record.list_cost:
+            if cost == record.list_cost or times > 1:
                 return cost
     return clamped_pico(price.cost(usage, delivered=record.first_token_ms is not None))
 
