@@ -146,9 +146,10 @@ class BodyStore:
                 continue
             ids.append(UUID(recorded.request_id))
             done.append(path)
-        self._months.ensure(ids, now)
-        with transaction.atomic(using=self._using), self._connection.cursor() as cursor:
-            self._table.insert(cursor, rows)
+        if rows:
+            self._months.ensure(ids, now)
+            with transaction.atomic(using=self._using), self._connection.cursor() as cursor:
+                self._table.insert(cursor, rows)
         for path in done:
             path.unlink()
         return len(waiting) > len(done)

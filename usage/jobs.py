@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from django.db import connections, models
 
+from usage.failures import is_transient
 from usage.models import Body, StoredResponse
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,12 @@ class Jobs:
     def _do(self, job: Job) -> bool:
         try:
             return job.work(datetime.fromtimestamp(self._clock(), UTC))
-        except Exception:
-            log.exception("the job “%s” failed", job.name)
+        except Exception as error:
+            if is_transient(error):
+                said = " ".join(str(error).split())[:300]
+                log.warning("the job “%s” waits: the database cannot: %s", job.name, said)
+            else:
+                log.exception("the job “%s” failed", job.name)
             connections.close_all()
             return False
 

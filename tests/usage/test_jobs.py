@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import OperationalError
 
 from tests.usage.journals import START, name
 from usage import jobs as jobs_module
@@ -78,3 +79,23 @@ def test_it_gives_jobs_the_time() -> None:
     jobs.start()
     jobs.join()
     assert heard == [NOW]
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "traced"),
+    [
+        (OperationalError("locked"), "the job “bodies” waits: the database cannot: locked", False),
+        (ValueError("no"), "the job “bodies” failed", True),
+    ],
+)
+def test_a_database_that_is_away_is_told_in_a_sentence_and_a_fault_with_its_place(
+    error: Exception, told: str, traced: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(now: datetime) -> bool:
+        raise error
+
+    job = Job("bodies", 1, fail)
+    assert Jobs([job], stop=threading.Event())._do(job) is False
+    (record,) = caplog.records
+    assert record.getMessage().startswith(told)
+    assert bool(record.exc_info) is traced
