@@ -196,14 +196,12 @@ class Stream:
             if not task.done() and not self.ctx.interruption:
                 yield keep_alive
 
-    def _ring(self) -> bool:
-        """Ends the wait for upstream, so that an interruption is seen; False where nothing waits for it."""
+    def _ring(self) -> None:
+        """Ends the wait for upstream, so that an interruption is seen."""
         if self._winner is not None:
-            return self._winner.opened.ring()
-        if self._bell is None or self._bell.done():
-            return False
-        self._bell.set_result(None)
-        return True
+            self._winner.opened.ring()
+        elif self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
 
     def _judge_silence(self, idle: float, over: float) -> None:
         """What a read that came to nothing means. Raises UpstreamFailure and Interrupted; returns where it is

@@ -177,8 +177,8 @@ class StreamContext:
     """Set while we wait for the client to take what we send."""
     checkpointed: float = 0.0
     checkpoint_mark: int = 0
-    ring: Callable[[], bool] | None = None
-    """Wakes the stream from its wait for upstream; False where it does not wait."""
+    ring: Callable[[], None] | None = None
+    """Wakes the stream from its wait for upstream."""
     task: asyncio.Task[Any] | None = None
     cut: Callable[[], None] | None = None
     """Closes the client's connection at once."""

@@ -239,7 +239,9 @@ class Engine:
             ctx.interruption = reason
             if ctx.blocked_since is not None:
                 loop.call_later(HASTE, self._hasten, ctx, ctx.blocked_since)
-            elif (ctx.ring is None or not ctx.ring()) and ctx.task is not None:
+            elif ctx.ring is not None:
+                ctx.ring()  # where nobody waits, the stream is about to look by itself
+            elif ctx.task is not None:
                 ctx.task.cancel()
 
     def _hasten(self, ctx: StreamContext, blocked_since: float) -> None:

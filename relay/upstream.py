@@ -119,9 +119,10 @@ class Opened:
                 return out
         return b""
 
-    def ring(self) -> bool:
-        """Ends a wait for upstream at once; False where nobody waits."""
-        return self._connection is not None and self._connection.ring()
+    def ring(self) -> None:
+        """Ends a wait for upstream, if there is one, at once."""
+        if self._connection is not None:
+            self._connection.ring()
 
     async def read_all(self, limit: int, due: float) -> bytes:
         """The whole body. Raises as `read`, and UpstreamFailure beyond `limit` bytes."""

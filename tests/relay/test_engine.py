@@ -1,4 +1,5 @@
-"""The engine reads its feed of changes to the end, and keeps its place where it could not."""
+"""The engine reads its feed of changes to the end, keeps its place where it could not, and ends requests in
+order."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from changes.models import Change
 from consumers.models import ApiKey
 from providers import catalog
 from providers.models import Model
-from tests.relay.asks import WHOLE
+from relay.http1 import Connection
+from tests.relay.asks import STREAMED, WHOLE
 from tests.relay.harness import house
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,3 +59,22 @@ async def test_changes_whose_catalog_could_not_be_built_are_read_again(
         assert each.engine.catalog.model("renamed") is None
         await each.engine._follow()
         assert each.engine.catalog.model("renamed") is not None
+
+
+async def test_an_interruption_in_the_moment_a_piece_arrives_is_told_to_the_client(
+    door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = Connection.data_received
+    async with house(door) as each:
+
+        def interrupting(connection: Connection, data: bytes) -> None:
+            received(connection, data)
+            each.engine.interrupt("shutdown", [ctx for ctx in each.engine.sending if ctx.ring is not None])
+
+        monkeypatch.setattr(Connection, "data_received", interrupting)
+        each.vendor.script("chunks-40.delay-20")
+        answer = await STREAMED[0].send(each, "sim")
+        assert "The server is going down" in answer.text
+        await each.idle()
+        (final,) = await each.settled()
+        assert (final["record"]["outcome"], final["record"]["error_code"]) == ("interrupted", "shutdown")
