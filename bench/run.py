@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -114,10 +114,19 @@ class Bench:
         self.results.add(workload.name, server.name, measured)
 
 
-def load(ask: Ask, core: int) -> Seen:
-    """Runs the client in a process of its own. Raises RuntimeError with its last words."""
+def load(ask: Ask, core: int, look: Callable[[], None] = lambda: None) -> Seen:
+    """Runs the client in a process of its own, and calls `look` five times a second meanwhile.
+
+    Raises RuntimeError with its last words.
+    """
     with _client(ask, core) as client:
-        out, errors = client.communicate()
+        while True:
+            try:
+                # Not poll(): what nobody reads from the pipe stops the client once the pipe is full.
+                out, errors = client.communicate(timeout=0.2)
+                break
+            except subprocess.TimeoutExpired:
+                look()
     if client.returncode:
         raise RuntimeError(f"the client failed: {errors[-600:]}")
     return Seen(**json.loads(out))
@@ -142,11 +151,11 @@ def memory(folder: Path, cores: tuple[int, int], streams: int = MEMORY.at_once) 
         bench.pin(workload)
         for server in tested:
             before, most = server.memory(), 0
-            with _client(bench.ask(workload, server), cores[1]) as client:
-                while client.poll() is None:
-                    most = max(most, server.memory())
-                    time.sleep(0.2)
-                if client.returncode:
-                    raise RuntimeError(f"the client failed: {client.communicate()[1][-600:]}")
+
+            def look(server: Server = server) -> None:
+                nonlocal most
+                most = max(most, server.memory())
+
+            load(bench.ask(workload, server), cores[1], look)
             held[server.name] = (most - before) / streams
     return held
