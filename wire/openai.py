@@ -1,4 +1,4 @@
-"""What OpenAI's formats have in common: error envelope, credentials, addresses."""
+"""What OpenAI's formats have in common: error envelope, credentials, addresses, shapes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from wire.body import holds, word_in
 from wire.jsons import dumps
 from wire.types import Brief, Fault
 from wire.urls import join
+from wire.usage import Count
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -34,6 +35,18 @@ _FAULTS: Mapping[str, tuple[int, str, str | None]] = {
     "timeout": (504, "timeout", "timeout"),
     "interrupted": (503, "interrupted", "interrupted"),
 }
+
+
+class InputDetails(msgspec.Struct):
+    """Of a usage's input tokens."""
+
+    cached_tokens: Count | None = None
+
+
+class OutputDetails(msgspec.Struct):
+    """Of a usage's output tokens."""
+
+    reasoning_tokens: Count | None = None
 
 
 def error_object(fault: Fault) -> tuple[int, dict[str, Any]]:

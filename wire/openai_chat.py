@@ -63,20 +63,12 @@ class _Request(msgspec.Struct):
     messages: msgspec.Raw = NOTHING
 
 
-class _InputDetails(msgspec.Struct):
-    cached_tokens: Count | None = None
-
-
-class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: Count | None = None
-
-
 class _Usage(msgspec.Struct):
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
     total_tokens: Count | None = None
-    prompt_tokens_details: _InputDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
+    prompt_tokens_details: openai.InputDetails | None = None
+    completion_tokens_details: openai.OutputDetails | None = None
     prompt_cache_hit_tokens: Count | None = None
     cached_tokens: Count | None = None
 

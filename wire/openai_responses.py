@@ -75,20 +75,12 @@ class _Request(msgspec.Struct):
     conversation: msgspec.Raw = NOTHING
 
 
-class _InputDetails(msgspec.Struct):
-    cached_tokens: Count | None = None
-
-
-class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: Count | None = None
-
-
 class _Usage(msgspec.Struct):
     input_tokens: Count | None = None
     output_tokens: Count | None = None
     total_tokens: Count | None = None
-    input_tokens_details: _InputDetails | None = None
-    output_tokens_details: _OutputDetails | None = None
+    input_tokens_details: openai.InputDetails | None = None
+    output_tokens_details: openai.OutputDetails | None = None
 
 
 class _Incomplete(msgspec.Struct):
