@@ -1,6 +1,6 @@
 """Measures the relay beside the control, round by round, and prints the ratios.
 
-python -m bench                                   # 9 rounds of everything, about 20 minutes
+python -m bench                                   # 9 rounds of everything, about 15 minutes
 python -m bench --rounds 3 --only whole,burst
 python -m bench --peer litellm,http://127.0.0.1:4000/v1/chat/completions,sk-1234,bench,4711
 """
