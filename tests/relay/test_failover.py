@@ -3,12 +3,12 @@ answer."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from providers.models import Deployment, Endpoint, Key, Model, Provider
@@ -369,9 +369,11 @@ async def test_what_the_vendor_says_of_an_unsupported_request_reaches_the_caller
 async def test_a_client_that_left_gets_no_second_attempt(door: str) -> None:
     async with house(door, keys=KEYS) as each:
         each.vendor.script(["wait-300.fault-500"], secret=ONE)
-        async with httpx.AsyncClient(base_url=each.url, headers={"x-api-key": each.secret}) as http:
-            with contextlib.suppress(httpx.TimeoutException):
-                await http.post(WHOLE[0].path(), json=WHOLE[0].body(), timeout=0.1)
+        leaving = asyncio.create_task(WHOLE[0].send(each))
+        await each.vendor.wait_for(1)
+        leaving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await leaving
         (final,) = await each.settled()
         assert final["record"]["outcome"] == "client_gone"
         assert len(final["attempts"]) == 1
