@@ -41,14 +41,18 @@ ENDPOINT = {
     for each in ("base_url", "is_active", "allow_private", "credential_style", "headers", "proxy", "quirks")
 }
 TIMEOUTS = {each: f"{each}_timeout" for each in ("connect", "first_byte", "first_event", "idle", "total")}
-KEY = {each: each for each in ("is_active", "priority", "weight", "cost_multiplier")} | {
-    "endpoints": "formats"
-}
-DEPLOYMENT = {"is_active": "is_active", "endpoints": "formats"}
+KEY = {
+    each: each
+    for each in (
+        "is_active", "priority", "weight", "cost_multiplier", "capabilities", "exclusive", "affinity_seconds",
+    )
+} | {"endpoints": "formats"}  # fmt: skip
+DEPLOYMENT = {"is_active": "is_active", "endpoints": "formats", "capabilities": "capabilities"}
 MODEL = {
     each: each
     for each in (
-        "aliases", "is_active", "capabilities", "allowed_formats", "context_window", "max_output_tokens",
+        "aliases", "is_active", "capabilities", "allowed_formats", "routing_mode", "context_window",
+        "max_output_tokens",
     )
 }  # fmt: skip
 PRICE = (*PRICES, "request", "tiers", "fees", "tier_factors")

@@ -276,12 +276,22 @@ KEY = row(
         "cost_multiplier": amount,
         "endpoints": texts,
         "allowed_models": texts,
+        "capabilities": texts,
+        "exclusive": switch,
+        "affinity_seconds": whole,
     },
     needs=("name",),
     later=LIMITS,
 )
 DEPLOYMENT = row(
-    {"model": text, "upstream_name": text, "is_active": switch, "endpoints": texts, "price": PRICE},
+    {
+        "model": text,
+        "upstream_name": text,
+        "is_active": switch,
+        "endpoints": texts,
+        "capabilities": texts,
+        "price": PRICE,
+    },
     needs=("model", "upstream_name"),
     later=LIMITS,
 )
@@ -307,6 +317,7 @@ MODEL = row(
         "price": PRICE,
         "capabilities": texts,
         "allowed_formats": texts,
+        "routing_mode": optional_text,
         "context_window": whole,
         "max_output_tokens": whole,
     },

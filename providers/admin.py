@@ -211,7 +211,18 @@ class KeyAdmin(Switch[Key], LongPage[Key]):
     autocomplete_fields = ("provider",)
     fieldsets = (
         (None, {"fields": (("provider", "name"), "secret", "hint_shown", "is_active")}),
-        (_("When it is used"), {"fields": (("priority", "weight"), "formats", "allowed_models")}),
+        (
+            _("When it is used"),
+            {
+                "fields": (
+                    ("priority", "weight"),
+                    "formats",
+                    "allowed_models",
+                    "capabilities",
+                    ("exclusive", "affinity_seconds"),
+                )
+            },
+        ),
         (_("What it costs"), {"fields": ("cost_multiplier",)}),
     )
     inlines = (KeyStateInline,)
@@ -278,7 +289,15 @@ class ModelAdmin(Switch[Model], Picked[Model]):
         ),
         (
             _("What it can do"),
-            {"fields": ("capabilities", "allowed_formats", ("context_window", "max_output_tokens"), "note")},
+            {
+                "fields": (
+                    "capabilities",
+                    "allowed_formats",
+                    "routing_mode",
+                    ("context_window", "max_output_tokens"),
+                    "note",
+                )
+            },
         ),
     )
     readonly_fields = ("price_missing",)

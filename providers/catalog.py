@@ -216,6 +216,9 @@ def _opened(key: Key) -> _OpenedKey:
         "cost_multiplier": to_pico(key.cost_multiplier),
         "key_priority": key.priority,
         "weight": key.weight,
+        "key_capabilities": frozenset(key.capabilities) or None,
+        "exclusive": key.exclusive,
+        "affinity_seconds": key.affinity_seconds,
     }
     return _OpenedKey(fields, key.formats, ids(key.allowed_models), problem)
 
@@ -279,6 +282,7 @@ def _target(model: Model, offer: _Offer, wire_format: str, place: _Place | None)
         provider_priority=provider.priority,
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
+        capabilities=frozenset(offer.row.capabilities) or None,
         **(place.fields if place else {"endpoint_id": 0, "base_url": ""}),
     )
 
@@ -293,5 +297,6 @@ def _entry(model: Model, candidates: tuple[Candidate, ...]) -> ModelEntry:
         max_output_tokens=model.max_output_tokens,
         allowed_formats=frozenset(model.allowed_formats) if model.allowed_formats else None,
         created_at=int(model.created_at.timestamp()),
+        routing_mode=model.routing_mode,
         candidates=candidates,
     )

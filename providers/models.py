@@ -37,6 +37,14 @@ class Format(models.TextChoices):
     GEMINI = "gemini", "Gemini"
 
 
+class RoutingMode(models.TextChoices):
+    PROVIDER_FIRST = "provider_first", _("provider's priority, then key's")
+    KEY_FIRST = "key_first", _("key's priority, across providers")
+    WEIGHTED = "weighted", _("by weight alone")
+    CHEAPEST = "cheapest", _("cheapest for us first")
+    FASTEST = "fastest", _("fastest to its first token first")
+
+
 class Provider(Versioned):
     """A vendor."""
 
@@ -225,19 +233,34 @@ class Key(Versioned):
         _("allowed models"), default=list, blank=True, help_text=_("Empty: every model of the provider.")
     )
     capabilities = models.JSONField(
-        _("capabilities"), default=list, blank=True, validators=[check_capabilities]
+        _("capabilities"),
+        default=list,
+        blank=True,
+        validators=[check_capabilities],
+        help_text=_(
+            "What its contract offers beside the ordinary, such as context_1m. Empty: whatever is asked for."
+        ),
     )
-    exclusive = models.BooleanField(_("only for requests that need its capabilities"), default=False)
-    affinity_seconds = models.PositiveIntegerField(_("affinity, seconds"), default=300)
+    exclusive = models.BooleanField(
+        _("only for requests that need its capabilities"),
+        default=False,
+        help_text=_("Keeps it for requests that need one of the capabilities named above."),
+    )
+    affinity_seconds = models.PositiveIntegerField(
+        _("affinity, seconds"),
+        default=300,
+        help_text=_(
+            "How long a caller stays on this key after its last answer, so that the vendor's prompt cache "
+            "stays warm. 0: not at all."
+        ),
+    )
     # No form, list or API shows these before the work that enforces them.
     concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
     rpm_limit = models.IntegerField(_("requests per minute"), null=True, blank=True)
     tpm_limit = models.IntegerField(_("tokens per minute"), null=True, blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
-    LIMITS = (
-        "concurrency_limit", "rpm_limit", "tpm_limit", "capabilities", "exclusive", "affinity_seconds",
-    )  # fmt: skip
+    LIMITS = ("concurrency_limit", "rpm_limit", "tpm_limit")
 
     class Meta:
         verbose_name = _("key")
@@ -258,6 +281,11 @@ class Key(Versioned):
 
     def __str__(self) -> str:
         return f"{self.provider} · {self.name}"
+
+    def clean(self) -> None:
+        super().clean()
+        if self.exclusive and not self.capabilities:
+            raise ValidationError({"exclusive": _("Name the capabilities that it is kept for.")})
 
     def set_secret(self, secret: str) -> None:
         """Seals `secret` for this row and keeps its keyed digest and its last characters as a hint."""
@@ -298,7 +326,13 @@ class Model(Priced):
     max_output_tokens = models.PositiveIntegerField(
         _("greatest output"), default=32_000, validators=[MinValueValidator(1)], help_text=_("Tokens.")
     )
-    routing_mode = models.CharField(_("routing mode"), max_length=20, blank=True)
+    routing_mode = models.CharField(
+        _("routing mode"),
+        max_length=20,
+        blank=True,
+        choices=RoutingMode.choices,
+        help_text=_("How its targets are ordered. Empty: as the relay is set."),
+    )
     note = models.TextField(_("note"), blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
@@ -365,7 +399,11 @@ class Deployment(Priced):
         help_text=_("Endpoints of the provider that serve it. Empty: all."),
     )
     capabilities = models.JSONField(
-        _("capabilities"), default=list, blank=True, validators=[check_capabilities]
+        _("capabilities"),
+        default=list,
+        blank=True,
+        validators=[check_capabilities],
+        help_text=_("What this provider offers of the model. Empty: whatever is asked for."),
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 

@@ -16,7 +16,8 @@ class Target:
     default. `headers` are name and value as the operator wrote them. `credential_style` is "" for the
     format's own way or "bearer". `price` is what the consumer is billed by, None: unpriced. `cost_multiplier`
     is in units of 1e-12. `free`: own cost counts as 0. Lower priorities go first. `context_window` and
-    `max_output_tokens` are tokens.
+    `max_output_tokens` are tokens. `capabilities` are what the deployment offers, `key_capabilities` the key;
+    None: everything. An `exclusive` key serves only requests that need one of its own.
     """
 
     provider_id: int
@@ -48,6 +49,10 @@ class Target:
     weight: int = 1
     context_window: int = 200_000
     max_output_tokens: int = 32_000
+    capabilities: frozenset[str] | None = None
+    key_capabilities: frozenset[str] | None = None
+    exclusive: bool = False
+    affinity_seconds: int = 0
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What others derive from it once, each under a name of its own."""
 
@@ -63,7 +68,7 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
     """A model as clients may ask for it. `allowed_formats` None: all. `created_at` is seconds since 1970.
-    `candidates` holds every format's, in the order of the formats."""
+    `routing_mode` "": the relay's. `candidates` holds every format's, in the order of the formats."""
 
     id: int
     name: str
@@ -73,4 +78,5 @@ class ModelEntry:
     max_output_tokens: int
     allowed_formats: frozenset[str] | None
     created_at: int
+    routing_mode: str = ""
     candidates: tuple[Candidate, ...] = field(default=(), repr=False)

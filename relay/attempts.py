@@ -15,6 +15,7 @@ import orjson
 
 from providers.types import Target
 from relay import headers as header_rules
+from relay.affinity import Session
 from relay.call import Call
 from relay.context import AttemptLog, StreamContext
 from relay.engine import Engine
@@ -102,6 +103,10 @@ class Job:
     brief: Brief
     payload: Payload
     plan: Plan
+    order: tuple[Target, ...]
+    """The plan's targets as they are tried."""
+    session: Session | None
+    """Whose requests keep to one target; None where this request has no choice."""
     deadline: float
     """Monotonic seconds."""
 
@@ -120,20 +125,26 @@ async def run(job: Job, take: Take[W]) -> W:
         log = begin(job, target)
         slot = job.engine.in_flight.take(target)
         try:
-            return await _attempt(job, target, log, slot, take)
+            winner = await _attempt(job, target, log, slot, take)
         except UpstreamFailure as failure:
             slot.release()
+            if job.session is not None:
+                job.engine.affinity.drop(job.session, target)
             failures.append(_failed(job, target, log, failure))
             verdict = judge(failures[-1].reason)
             if verdict.meaning == CALLER:
                 raise _in_their_words(job, target, failure, Refused) from failure
             if failures[-1].reason == "unsupported_request":
                 unsupported = _in_their_words(job, target, failure, Exhausted)
-            if verdict.again and len(job.plan.targets) == 1 and len(failures) == 1:
+            if verdict.again and len(job.order) == 1 and len(failures) == 1:
                 await asyncio.sleep(random.uniform(0, 0.25))
         except BaseException:
             slot.release()
             raise
+        else:
+            if job.session is not None:
+                job.engine.affinity.keep(job.session, target, job.plan, log.began)
+            return winner
     fault, wait = final_fault(failures)
     if unsupported is not None and fault.code == unsupported.fault.code:
         raise unsupported
@@ -142,7 +153,7 @@ async def run(job: Job, take: Take[W]) -> W:
 
 def _targets(job: Job, failures: list[Failed]) -> Iterator[Target]:
     """The targets that the retry rules still allow, as the failures come in."""
-    order = job.plan.targets
+    order = job.order
     for target in order:
         if failures and (
             time.monotonic() > job.deadline - LAST_MOMENT
@@ -293,6 +304,7 @@ async def first_frames(job: Job, log: AttemptLog, opened: Opened, slot: Slot, du
     log.phase, log.watch = "stream", watch
     log.delivered = True
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
+    job.engine.paces.learn(log.target, log.first_token_ms)
     content_type = _stream_type(opened, job.brief)
     return StreamWinner(log, opened, slot, content_type, watch, b"".join(held), passed.end)
 

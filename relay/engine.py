@@ -23,11 +23,13 @@ from changes import feed
 from consumers import auth
 from providers import catalog
 from providers.catalog import Catalog
+from relay.affinity import Affinity
 from relay.context import StreamContext
 from relay.errors import Refused
 from relay.health import InFlight
 from relay.knobs import Knobs
 from relay.ledger import Ledger
+from relay.pace import Paces
 from relay.recording import recorded
 from relay.scheduler import Plan
 from relay.upstream import Upstream
@@ -46,8 +48,8 @@ HASTE = 0.5
 FAREWELL = 5.0
 """Seconds that interrupted requests have to tell their clients."""
 PLANS = 10_000
-PlanKey = tuple[int, frozenset[int] | None, str, str]
-"""API key, the providers it may reach, model, format."""
+PlanKey = tuple[int, frozenset[int] | None, str, str, frozenset[str]]
+"""API key, the providers it may reach, model, format, needs."""
 RESPONSES = 50_000
 
 
@@ -77,6 +79,8 @@ class Engine:
         self.sending: set[StreamContext] = set()
         """Those whose stream is on its way to the client, settled or not."""
         self.plans: dict[PlanKey, Plan] = {}
+        self.affinity = Affinity(knobs.caller_cache)
+        self.paces = Paces()
         self.responses: OrderedDict[str, StoredRef] = OrderedDict()
         self.body_bytes = 0
         self.draining = False

@@ -9,6 +9,7 @@ from typing import Literal
 from django.conf import settings
 
 from relay.failover import Caps
+from relay.scheduler import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Knobs:
     journal_sync: Literal["grouped", "always"]
     segment_bytes: int
     unpriced: str
+    routing_mode: Mode
     record_cap_bytes: int
     body_queue_bytes: int
     caller_cache: int

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from django.db import DatabaseError
 
@@ -25,7 +26,7 @@ from relay.failover import UNSUPPORTED, judge
 from relay.payload import JsonBody, Payload, Upload
 from relay.refusals import internal, render, too_large
 from relay.routes import MODELS, Match, allowed_methods, format_of, match
-from relay.scheduler import NOT_SERVED, UNPRICED, Plan, explain, plan
+from relay.scheduler import EXCLUSIVE, LACKING, NOT_SERVED, OF_KEYS, UNPRICED, Mode, Plan, explain, plan
 from usage import ids
 from wire import FORMATS
 from wire.types import COUNT_TOKENS, STORED, TRANSCRIBE, BadRequest, Brief, Fault
@@ -97,7 +98,11 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
     chosen = await _plan(engine, ctx, caller, brief, entry)
     knobs = engine.knobs
     total = knobs.stream_total_timeout if brief.stream else knobs.whole_total_timeout
-    job = Job(engine, ctx, call, route, brief, payload, chosen, deadline=ctx.began + total)
+    session = (caller.api_key_id, entry.name, ctx.api_format, brief.needs & OF_KEYS)
+    job = Job(
+        engine, ctx, call, route, brief, payload, chosen,
+        order=engine.affinity.order(session, chosen, ctx.began), session=session, deadline=ctx.began + total,
+    )  # fmt: skip
     try:
         if brief.stream:
             return await _streamed(job)
@@ -105,7 +110,7 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
     except Exhausted as error:
         if brief.kind == COUNT_TOKENS and _nobody_counts(ctx):
             return _estimated(job)
-        ctx.explanation = explain(chosen)
+        ctx.explanation = explain(Plan(job.order, chosen.skipped))
         raise error
 
 
@@ -263,17 +268,21 @@ async def _plan(
     if brief.previous_id:
         ref = await stored.find(engine, brief.previous_id, caller)
         pinned = (ref.endpoint_id, ref.key_id)
-    known = (caller.api_key_id, caller.allowed_providers, entry.name, ctx.api_format)
+    known = (caller.api_key_id, caller.allowed_providers, entry.name, ctx.api_format, brief.needs)
     chosen = engine.plans.get(known) if pinned is None else None
     if chosen is None:
+        mode = cast("Mode", entry.routing_mode or engine.knobs.routing_mode)
         chosen = plan(
             engine.catalog.candidates(entry.name, ctx.api_format),
             caller=caller.api_key_id,
+            mode=mode,
+            needs=brief.needs,
+            pace=engine.paces.of,
             providers=caller.allowed_providers,
             pinned=pinned,
             priced_only=engine.knobs.unpriced == "refuse",
         )
-        if pinned is None:
+        if pinned is None and mode != "fastest":  # whose order changes from request to request
             engine.remember_plan(known, chosen)
     if not chosen.targets:
         ctx.explanation = explain(chosen)
@@ -287,6 +296,11 @@ def _nobody(entry: ModelEntry, reasons: set[str], *, pinned: bool) -> RelayError
         return Exhausted(
             Fault("upstream_error", "The key that holds the previous response is out of service.")
         )
+    lacking = sorted(reason for reason in reasons if reason.startswith(LACKING))
+    if lacking and reasons <= {*lacking, EXCLUSIVE, *NOT_SERVED}:
+        missing = lacking[0].removeprefix(f"{LACKING}: ")
+        text = f"No upstream of {entry.name} offers what this request needs: {missing}."
+        return Refused(Fault("invalid_request", text))
     if UNPRICED in reasons:
         return Refused(Fault("invalid_request", f"The model {entry.name} has no price yet.", "model"))
     if reasons <= NOT_SERVED:
@@ -388,7 +402,7 @@ async def _stored(
     ctx.brief = Brief(model=target.model_name, kind=STORED, stream="stream=true" in call.query)
     job = Job(
         engine, ctx, call, found.route, ctx.brief, JsonBody(b""), Plan((target,)),
-        deadline=ctx.began + engine.knobs.whole_total_timeout,
+        order=(target,), session=None, deadline=ctx.began + engine.knobs.whole_total_timeout,
     )  # fmt: skip
     try:
         answer = await _streamed(job) if ctx.brief.stream else _whole(job, await run(job, whole))

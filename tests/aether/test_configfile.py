@@ -45,9 +45,9 @@ providers:
     keys:
       - {{name: k1, secret: "{SECRET}-1", priority: 10}}
       - {{name: k2, secret_env: ACME_KEY, endpoints: [anthropic], weight: 3, cost_multiplier: "0.8",
-          allowed_models: [fast]}}
+          allowed_models: [fast], capabilities: [cache_1h], exclusive: true, affinity_seconds: 60}}
     models:
-      - {{model: fast, upstream_name: acme-fast-1}}
+      - {{model: fast, upstream_name: acme-fast-1, capabilities: [vision]}}
       - {{model: slow, upstream_name: acme-slow-1, endpoints: [anthropic], price: {{input: 5, output: 6.50}}}}
 models:
   - name: fast
@@ -57,6 +57,7 @@ models:
              tiers: [{{up_to: 200000, input: "1", output: "2"}}, {{input: "2"}}],
              fees: {{web_search: "0.01"}}, tier_factors: {{flex: "0.5"}}}}
     capabilities: [vision]
+    routing_mode: cheapest
     context_window: 100000
   - name: slow
 consumers:
@@ -119,6 +120,9 @@ class TestImport:
         assert (first.secret(), first.priority, first.hint) == (f"{SECRET}-1", 10, "89-1")
         assert (second.secret(), second.weight, second.formats) == (f"{SECRET}-2", 3, ["anthropic"])
         assert (second.cost_multiplier, second.allowed_models) == (Decimal("0.8"), [fast.pk])
+        assert (second.capabilities, second.exclusive, second.affinity_seconds) == (["cache_1h"], True, 60)
+        assert fast.routing_mode == "cheapest"
+        assert Deployment.objects.get(model=fast).capabilities == ["vision"]
         assert fast.aliases == ["fast-latest"]
         assert (fast.price_input, fast.price_cache_write_5m, fast.price_request) == (1, Decimal("1.25"), 0)
         assert fast.price_tiers == [{"up_to": 200000, "input": "1", "output": "2"}, {"input": "2"}]
@@ -401,7 +405,7 @@ providers:
     endpoints:
       - {format: openai_chat, base_url: "http://127.0.0.1:9000/v1", allow_private: true}
     keys: [{name: k1, priority: 10}]
-    models: [{model: fast, upstream_name: acme-fast-1}]
+    models: [{model: fast, upstream_name: acme-fast-1, capabilities: [vision]}]
 consumers: []
 """
         assert bring(smaller) == Result((), ())

@@ -201,6 +201,7 @@ def key_form(**columns: str) -> dict[str, str]:
         "priority": "100",
         "weight": "1",
         "cost_multiplier": "1",
+        "affinity_seconds": "300",
     }
     return {**filled, **management("state"), **columns}
 

@@ -65,7 +65,8 @@ def test_a_secret_that_is_posted_stays_out_of_history_and_pages(client_of_root: 
     url = world.address(Key, "change", key.pk)
     posted = {
         "name": "first", "secret": f"  {world.CANARY}  ", "is_active": "on", "priority": "100", "weight": "1",
-        "cost_multiplier": "1", "state-TOTAL_FORMS": "0", "state-INITIAL_FORMS": "0",
+        "cost_multiplier": "1", "affinity_seconds": "300", "state-TOTAL_FORMS": "0",
+        "state-INITIAL_FORMS": "0",
     }  # fmt: skip
     assert client_of_root.post(url, posted).status_code == 302
     key.refresh_from_db()

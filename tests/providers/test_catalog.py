@@ -63,8 +63,12 @@ class TestTargets:
             quirks=["no_include_usage"], connect_timeout=1.5, first_byte_timeout=2, first_event_timeout=3,
             idle_timeout=4, total_timeout=5,
         )  # fmt: skip
-        row = key(acme, secret=SECRET, priority=3, weight=9, cost_multiplier=Decimal("0.8"))
-        fast = model("fast", acme, context_window=1_000, max_output_tokens=99)
+        row = key(
+            acme, secret=SECRET, priority=3, weight=9, cost_multiplier=Decimal("0.8"),
+            capabilities=["cache_1h"], exclusive=True, affinity_seconds=60,
+        )  # fmt: skip
+        fast = model("fast", acme, context_window=1_000, max_output_tokens=99, routing_mode="cheapest")
+        Deployment.objects.update(capabilities=["vision"])
         (candidate,) = build().candidates("fast", "anthropic")
         target = candidate.target
         assert candidate.skipped == ""
@@ -84,6 +88,12 @@ class TestTargets:
         assert (target.cost_multiplier, target.free) == (8 * ONE // 10, True)
         assert (target.key_priority, target.weight) == (3, 9)
         assert (target.context_window, target.max_output_tokens) == (1_000, 99)
+        assert target.capabilities == frozenset({"vision"})
+        assert target.key_capabilities == frozenset({"cache_1h"})
+        assert (target.exclusive, target.affinity_seconds) == (True, 60)
+        entry = build().model("fast")
+        assert entry is not None
+        assert entry.routing_mode == "cheapest"
 
     def test_no_repr_shows_a_secret_or_a_header(self) -> None:
         acme = provider()
