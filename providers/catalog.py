@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,6 +41,7 @@ class Catalog:
     _models: tuple[ModelEntry, ...] = field(default=(), repr=False)
     _by_name: Mapping[str, ModelEntry] = field(default_factory=dict, repr=False)
     _candidates: Mapping[tuple[str, str], tuple[Candidate, ...]] = field(default_factory=dict, repr=False)
+    _keys_at: Mapping[int, int] = field(default_factory=dict, repr=False)
 
     def model(self, name: str) -> ModelEntry | None:
         """The model of that name or alias; None if there is none or it is switched off."""
@@ -48,6 +51,10 @@ class Catalog:
         """Who could serve a model (by name or alias) in a format, by priority; skipped ones with their
         reason."""
         return self._candidates.get((name, wire_format), ())
+
+    def keys_at(self, endpoint_id: int) -> int:
+        """How many keys can be used at an endpoint."""
+        return self._keys_at.get(endpoint_id, 0)
 
     def models(self) -> tuple[ModelEntry, ...]:
         """Every model that is switched on, by name."""
@@ -98,11 +105,16 @@ def build() -> Catalog:
             )
         entries[pk] = _entry(model, tuple(each for name in FORMATS for each in candidates[pk, name]))
     names = _names(entries.values())
+    usable: dict[int, set[int]] = defaultdict(set)
+    for candidate in chain.from_iterable(candidates.values()):
+        if not candidate.skipped:
+            usable[candidate.target.endpoint_id].add(candidate.target.key_id)
     return Catalog(
         revision,
         tuple(entries.values()),
         names,
         {(name, each): candidates[entry.id, each] for name, entry in names.items() for each in FORMATS},
+        {endpoint_id: len(keys) for endpoint_id, keys in usable.items()},
     )
 
 

@@ -21,11 +21,11 @@ from relay.context import AttemptLog, StreamContext
 from relay.engine import Engine
 from relay.errors import Exhausted, Refused, RelayError, UpstreamFailure
 from relay.failover import CALLER, Failed, final_fault, judge, may_go_on, reason_of
-from relay.health import Slot
 from relay.payload import Payload, Sendable
 from relay.routes import Route
 from relay.scheduler import Plan
 from relay.scrub import CAP, scrub, secrets_of
+from relay.slots import Slot
 from relay.upstream import Opened, Outgoing
 from usage import ids
 from wire import FORMATS
@@ -123,7 +123,7 @@ async def run(job: Job, take: Take[W]) -> W:
     unsupported: RelayError | None = None
     for target in _targets(job, failures):
         log = begin(job, target)
-        slot = job.engine.in_flight.take(target)
+        slot = job.engine.in_flight.take(target, log.began)
         try:
             winner = await _attempt(job, target, log, slot, take)
         except UpstreamFailure as failure:
@@ -144,6 +144,8 @@ async def run(job: Job, take: Take[W]) -> W:
         else:
             if job.session is not None:
                 job.engine.affinity.keep(job.session, target, job.plan, log.began)
+            if not job.engine.health.well:
+                job.engine.ledger.turned(job.engine.health.succeeded(target, time.monotonic()))
             return winner
     fault, wait = final_fault(failures)
     if unsupported is not None and fault.code == unsupported.fault.code:
@@ -378,6 +380,7 @@ def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure)
     status = verdict.status or failure.status or 502
     job.ctx.mark_failed(status, log.error_text)
     job.engine.ledger.attempt_end(job.ctx, log)
+    job.engine.ledger.turned(job.engine.health.failed(target, reason, failure.retry_after, time.monotonic()))
     return Failed(reason, target.endpoint_id, failure.status, failure.retry_after)
 
 

@@ -24,14 +24,16 @@ from consumers import auth
 from providers import catalog
 from providers.catalog import Catalog
 from relay.affinity import Affinity
+from relay.breaker import Rules
 from relay.context import StreamContext
 from relay.errors import Refused
-from relay.health import InFlight
+from relay.health import Health
 from relay.knobs import Knobs
 from relay.ledger import Ledger
 from relay.pace import Paces
 from relay.recording import recorded
 from relay.scheduler import Plan
+from relay.slots import InFlight
 from relay.upstream import Upstream
 from wire.types import GENERATE, Fault
 
@@ -73,7 +75,8 @@ class Engine:
         self.catalog = Catalog()
         self.callers = auth.Callers(knobs.caller_cache)
         self.upstream = Upstream()
-        self.in_flight = InFlight()
+        self.health = Health(Rules(), keys_at=self._keys_at)
+        self.in_flight = InFlight(self.health)
         self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
         self.open: set[StreamContext] = set()
         self.sending: set[StreamContext] = set()
@@ -149,6 +152,9 @@ class Engine:
 
     # Requests
     # --------------------------------------------------------------------------------------------------
+
+    def _keys_at(self, endpoint_id: int) -> int:
+        return self.catalog.keys_at(endpoint_id)  # of the catalog as it is then
 
     async def find_caller(self, secret: str) -> auth.Caller | None:
         """Who calls with `secret`, which memory does not know; None for nobody. Raises DatabaseError where
@@ -282,6 +288,7 @@ class Engine:
         if stale:
             self.catalog = await self.in_thread(catalog.build)
             self.plans.clear()
+        self.health.forget(time.monotonic())
         self._position = position
         self.callers.confirm(time.time())
 

@@ -1,32 +1,196 @@
-"""What is under way where. Learned limits and breakers come with routing's own work."""
+"""Who may be asked: what each key and endpoint went through of late, and what follows from a failure
+(routing.md, resilience.md). Pure: monotonic seconds are handed in."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 from providers.types import Target
+from relay.breaker import Part, Rules
+from relay.failover import AUTH, GATEWAY, MONEY, OVERLOADED, SERVER_TIMEOUT, THROTTLED, UNSUPPORTED, judge
+from relay.scheduler import Skipped
+
+PAIR_SECONDS = 300.0
+"""For which an endpoint or key that lacks a model is not asked for it."""
+OUT_SECONDS = 600.0
+"""After which a key that was refused, or out of money, is tried again."""
+TRICKLE = 1.0
+"""Seconds between two requests to a place whose breaker is open, where there is no other."""
+Pair = tuple[str, int, int]
+"""`key` or `endpoint`, its id, a model's."""
 
 
-class InFlight:
-    """Concurrency slots: one for each attempt under way, whichever target serves it."""
+class Turn(NamedTuple):
+    """What changed for a key or endpoint, for the journal: `table` is `key` or `endpoint`."""
 
-    def __init__(self) -> None:
-        self.slots: set[Slot] = set()
-
-    def take(self, target: Target) -> Slot:
-        """Counts an attempt in; the slot given must be released in every ending."""
-        slot = Slot(self.slots, target)
-        self.slots.add(slot)
-        return slot
+    table: str
+    id: int
+    part: Part
+    reason: str
 
 
-class Slot:
-    """A place at a target, held from dispatch to the end of the answer."""
+class Health:
+    """Everything that is not well. A place without trouble is not in here, and costs nothing.
 
-    __slots__ = ("_held", "target")
+    `keys_at` tells how many keys an endpoint has: one that fails alone is not the endpoint's fault."""
 
-    def __init__(self, held: set[Slot], target: Target) -> None:
-        self._held = held
-        self.target = target
+    def __init__(
+        self, rules: Rules, *, keys_at: Callable[[int], int], chance: Callable[[], float] = random.random
+    ) -> None:
+        self._rules = rules
+        self._keys_at = keys_at
+        self._chance = chance
+        self.keys: dict[int, Part] = {}
+        self.endpoints: dict[int, Part] = {}
+        self.parked: dict[Pair, float] = {}
+        self._trickled: dict[int, float] = {}
 
-    def release(self) -> None:
-        """Gives the place back; a second call does nothing."""
-        self._held.discard(self)
+    @property
+    def well(self) -> bool:
+        """Whether there is nothing to look at."""
+        return not (self.keys or self.endpoints or self.parked)
+
+    def barred(self, target: Target, now: float) -> str:
+        """Why nothing may be sent to a target now; "" where it may."""
+        for part, name in self._parts(target):
+            if reason := part.barred(now):
+                return f"{name}: {reason}"
+        for pair in _pairs(target):
+            if (until := self.parked.get(pair)) is not None:
+                if until > now:
+                    return f"{pair[0]}: parked with this model"
+                del self.parked[pair]
+        return ""
+
+    def order(self, targets: Sequence[Target], now: float) -> tuple[tuple[Target, ...], list[Skipped]]:
+        """The targets that may be asked, in their order, and the others.
+
+        Breakers take at most half of the targets out, and one: beyond that, those that failed longest ago are
+        asked after the others. Where nothing is left, one a second of those goes through."""
+        if self.well:
+            return tuple(targets), []
+        free: list[Target] = []
+        broken: list[Target] = []
+        skipped: list[Skipped] = []
+        for target in targets:
+            reason = self.barred(target, now)
+            if not reason:
+                free.append(target)
+            elif reason.endswith("breaker open"):
+                broken.append(target)
+                skipped.append(Skipped(target, reason))
+            else:
+                skipped.append(Skipped(target, reason))
+        broken.sort(key=self._failed_at)
+        spared = broken[: len(broken) - max(1, (len(free) + len(broken)) // 2)]
+        if not free and not spared and broken and self._may_trickle(broken[0], now):
+            spared = broken[:1]
+        return (*free, *spared), [each for each in skipped if each.target not in spared]
+
+    def returns_in(self, targets: Sequence[Target], now: float) -> float | None:
+        """Seconds until the first of these may be asked again; None where there is none."""
+        waits = []
+        for target in targets:
+            parts = (part.returns_at() for part, _ in self._parts(target))
+            pairs = (self.parked.get(pair, 0.0) for pair in _pairs(target))
+            waits.append(max([now, *parts, *pairs]) - now)
+        return min(waits, default=None)
+
+    # What attempts tell
+    # --------------------------------------------------------------------------------------------------
+
+    def enter(self, target: Target, attempt: object, now: float) -> None:
+        """An attempt begins."""
+        for part, _ in self._parts(target):
+            part.enter(attempt, now)
+
+    def leave(self, target: Target, attempt: object) -> None:
+        """An attempt is over, however it ended."""
+        for part, _ in self._parts(target):
+            part.leave(attempt)
+
+    def succeeded(self, target: Target, now: float) -> list[Turn]:
+        """An answer came."""
+        turns = []
+        for table, number, known in self._places(target):
+            part = known.get(number)
+            if part is not None:
+                if part.succeeded(now):
+                    turns.append(Turn(table, number, part, "answers again"))
+                if part.is_well(now):
+                    del known[number]
+        return turns
+
+    def failed(self, target: Target, reason: str, retry_after: float | None, now: float) -> list[Turn]:
+        """An attempt failed, for a reason of `failover.VERDICTS`."""
+        meaning = judge(reason).meaning
+        key = ("key", target.key_id, self.keys)
+        turns = []
+        if meaning in (GATEWAY, SERVER_TIMEOUT, OVERLOADED):
+            others = self._keys_at(target.endpoint_id) > 1
+            for table, number, known in self._places(target):
+                if meaning == OVERLOADED and table == "key":
+                    continue
+                part = self._part(known, number)
+                shared = others and table == "endpoint"
+                if part.failed(now, self._chance(), by=target.key_id, others=shared):
+                    turns.append(Turn(table, number, part, f"breaker open: {reason}"))
+        if meaning == THROTTLED or (meaning == OVERLOADED and retry_after is not None):
+            turns.append(self._cool(key, retry_after, reason, now))
+        elif reason == "not_permitted":
+            self.parked["key", target.key_id, target.model_id] = now + PAIR_SECONDS
+        elif meaning in (AUTH, MONEY):
+            turns.append(self._cool(key, retry_after or OUT_SECONDS, reason, now))
+        elif meaning == UNSUPPORTED:
+            self.parked["endpoint", target.endpoint_id, target.model_id] = now + PAIR_SECONDS
+        return turns
+
+    def forget(self, now: float) -> None:
+        """Lets go of what has passed."""
+        self.parked = {pair: until for pair, until in self.parked.items() if until > now}
+        self._trickled = {model: last for model, last in self._trickled.items() if now - last < TRICKLE}
+        for known in (self.keys, self.endpoints):
+            for number in [number for number, part in known.items() if part.is_well(now)]:
+                del known[number]
+
+    # Within
+    # --------------------------------------------------------------------------------------------------
+
+    def _cool(
+        self, place: tuple[str, int, dict[int, Part]], seconds: float | None, reason: str, now: float
+    ) -> Turn:
+        table, number, known = place
+        part = self._part(known, number)
+        part.throttled(now, seconds)
+        return Turn(table, number, part, reason)
+
+    def _places(self, target: Target) -> tuple[tuple[str, int, dict[int, Part]], ...]:
+        return ("key", target.key_id, self.keys), ("endpoint", target.endpoint_id, self.endpoints)
+
+    def _parts(self, target: Target) -> list[tuple[Part, str]]:
+        found = []
+        for table, number, known in self._places(target):
+            if (part := known.get(number)) is not None:
+                found.append((part, table))
+        return found
+
+    def _part(self, known: dict[int, Part], number: int) -> Part:
+        part = known.get(number)
+        if part is None:
+            part = known[number] = Part(self._rules)
+        return part
+
+    def _failed_at(self, target: Target) -> float:
+        return max((part.failed_at for part, _ in self._parts(target)), default=0.0)
+
+    def _may_trickle(self, target: Target, now: float) -> bool:
+        if now - self._trickled.get(target.model_id, -TRICKLE) < TRICKLE:
+            return False
+        self._trickled[target.model_id] = now
+        return True
+
+
+def _pairs(target: Target) -> tuple[Pair, Pair]:
+    return ("key", target.key_id, target.model_id), ("endpoint", target.endpoint_id, target.model_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from msgspec import Raw
 
 from providers.types import Target
 from relay.context import AttemptLog, StreamContext
+from relay.health import Turn
 from relay.knobs import Knobs
 from usage.bodies import BodyQueue
 from usage.charge import LEFT_UNFINISHED, UNBILLED, Charge, charge
@@ -165,6 +167,13 @@ class Ledger:
             lines += [_state("key", log.target.key_id, at, columns)]
             lines += [_state("endpoint", log.target.endpoint_id, at, columns)]
         self.journal.write_many(lines)
+
+    def turned(self, turns: Sequence[Turn]) -> None:
+        """Notes what changed in the health of keys and endpoints."""
+        if turns:
+            wall, now = time.time(), time.monotonic()
+            at = int(wall * 1000)
+            self.journal.write_many([_turn(each, at, now) for each in turns])
 
     def tell_used(self) -> None:
         """Notes when each key and endpoint was last used, since the last call."""
@@ -334,6 +343,16 @@ class Ledger:
 def _state(table: str, number: int, at: int, columns: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A `state` line: what changed in a row that the machine keeps, and when."""
     return "state", {"table": table, "id": number, "at": at, "columns": columns}
+
+
+def _turn(turn: Turn, at: int, now: float) -> tuple[str, dict[str, Any]]:
+    cooling = turn.part.cooling_until
+    columns = {
+        "breaker": turn.part.state,
+        "cooling_until": at + round((cooling - now) * 1000) if cooling > now else None,
+        "reason": turn.reason,
+    }
+    return _state(turn.table, turn.id, at, columns)
 
 
 def _close(ctx: StreamContext, log: AttemptLog, now: float) -> None:

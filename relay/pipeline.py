@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import cast
 from django.db import DatabaseError
 
 from consumers import auth
-from providers.types import ModelEntry
+from providers.types import ModelEntry, Target
 from relay import headers as header_rules, lists, stored
 from relay.answer import PIECE, Answer, Pieces, Stream
 from relay.attempts import Job, StreamWinner, WholeWinner, first_frames, run, whole
@@ -99,9 +100,12 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
     knobs = engine.knobs
     total = knobs.stream_total_timeout if brief.stream else knobs.whole_total_timeout
     session = (caller.api_key_id, entry.name, ctx.api_format, brief.needs & OF_KEYS)
+    order = engine.affinity.order(session, chosen, ctx.began)
+    if not engine.health.well:
+        order = _healthy(engine, ctx, entry, Plan(order, chosen.skipped))
     job = Job(
         engine, ctx, call, route, brief, payload, chosen,
-        order=engine.affinity.order(session, chosen, ctx.began), session=session, deadline=ctx.began + total,
+        order=order, session=session, deadline=ctx.began + total,
     )  # fmt: skip
     try:
         if brief.stream:
@@ -288,6 +292,21 @@ async def _plan(
         ctx.explanation = explain(chosen)
         raise _nobody(entry, {each.reason for each in chosen.skipped}, pinned=pinned is not None)
     return chosen
+
+
+def _healthy(engine: Engine, ctx: StreamContext, entry: ModelEntry, chosen: Plan) -> tuple[Target, ...]:
+    """Those of a plan that may be asked now. Raises Exhausted, with the earliest return, where none may."""
+    now = time.monotonic()
+    order, barred = engine.health.order(chosen.targets, now)
+    if order:
+        return order
+    ctx.explanation = explain(Plan((), (*chosen.skipped, *barred)))
+    wait = max(1, math.ceil(engine.health.returns_in(chosen.targets, now) or 1))
+    if all(each.reason.endswith("cooling") for each in barred):
+        text = f"Every upstream for {entry.name} is rate limited right now."
+        raise Exhausted(Fault("rate_limited", text), retry_after=wait)
+    text = f"No upstream for {entry.name} is in service right now."
+    raise Exhausted(Fault("unavailable", text), retry_after=wait)
 
 
 def _nobody(entry: ModelEntry, reasons: set[str], *, pinned: bool) -> RelayError:

@@ -1,24 +1,202 @@
-"""Slots at targets."""
+"""relay/health.py: who may be asked, and what follows from a failure."""
 
 from __future__ import annotations
 
-from relay.health import InFlight
+from typing import Any
+
+import pytest
+
+from providers.types import Target
+from relay.breaker import Rules
+from relay.health import Health
+from tests.relay.asks import Ask
+from tests.relay.harness import house
 from tests.relay.targets import target
 
-
-def test_a_slot_is_held_until_it_is_released() -> None:
-    in_flight = InFlight()
-    first, second = in_flight.take(target(key_id=1)), in_flight.take(target(key_id=2))
-    assert {slot.target.key_id for slot in in_flight.slots} == {1, 2}
-    first.release()
-    assert in_flight.slots == {second}
-    second.release()
-    assert not in_flight.slots
+CHAT = Ask("openai_chat")
+FAR = 10_000.0
 
 
-def test_a_slot_released_twice_is_given_back_once() -> None:
-    in_flight = InFlight()
-    first, second = in_flight.take(target()), in_flight.take(target())
-    first.release()
-    first.release()
-    assert in_flight.slots == {second}
+def health(keys: int = 3) -> Health:
+    return Health(Rules(), keys_at=lambda endpoint_id: keys, chance=lambda: 0.0)
+
+
+def targets(number: int) -> list[Target]:
+    return [target(key_id=each) for each in range(1, number + 1)]
+
+
+def keys(order: tuple[Target, ...]) -> list[int]:
+    return [each.key_id for each in order]
+
+
+def kill(made: Health, one: Target, now: float = 0.0) -> None:
+    """Opens the key's breaker."""
+    for _ in range(5):
+        made.failed(one, "server_error", None, now)
+
+
+def test_nothing_is_held_against_anybody_at_first() -> None:
+    made, three = health(), targets(3)
+    assert made.well
+    assert made.order(three, 0) == (tuple(three), [])
+    assert made.succeeded(three[0], 0) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "retry_after", "barred", "until"),
+    [
+        ("throttled", None, "key: cooling", 30),
+        ("throttled", 7.0, "key: cooling", 7),
+        ("overloaded", 7.0, "key: cooling", 7),
+        ("out_of_money", None, "key: cooling", 600),
+        ("key_refused", None, "key: cooling", 600),
+        ("not_permitted", None, "key: parked with this model", 300),
+        ("unsupported", None, "endpoint: parked with this model", 300),
+        ("unsupported_request", None, "endpoint: parked with this model", 300),
+    ],
+)
+def test_what_one_failure_means(reason: str, retry_after: float | None, barred: str, until: float) -> None:
+    made, one = health(), target()
+    made.failed(one, reason, retry_after, 0)
+    assert (made.barred(one, until - 0.1), made.barred(one, until)) == (barred, "")
+    other = target(model_id=2)
+    assert bool(made.barred(other, 1)) is ("cooling" in barred)
+
+
+@pytest.mark.parametrize("reason", ["caller", "blocked_address", "redirect", "encoding", "too_large"])
+def test_what_is_not_the_vendor_s_fault_changes_nothing(reason: str) -> None:
+    made = health()
+    for _ in range(20):
+        assert made.failed(target(), reason, None, 0) == []
+    assert made.well
+
+
+def test_a_dead_key_is_left_alone_and_its_endpoint_is_not_blamed() -> None:
+    made, three = health(), targets(3)
+    kill(made, three[0])
+    order, skipped = made.order(three, 1)
+    assert keys(order) == [2, 3]
+    assert [(each.target.key_id, each.reason) for each in skipped] == [(1, "key: breaker open")]
+    assert made.endpoints[1].state == "closed"
+
+
+def test_an_endpoint_at_which_two_keys_fail_is_to_blame() -> None:
+    made, three = health(), targets(3)
+    for each in (three[0], three[1]) * 3:
+        made.failed(each, "server_error", None, 0)
+    assert made.barred(three[2], 1) == "endpoint: breaker open"
+
+
+def test_an_endpoint_with_one_key_falls_with_it() -> None:
+    made, one = health(keys=1), target()
+    kill(made, one)
+    assert made.endpoints[1].state == "open"
+
+
+def test_breakers_take_half_of_a_pool_out_at_most() -> None:
+    made, four = health(), [target(key_id=each, endpoint_id=each) for each in range(1, 5)]
+    for now, each in enumerate(four):
+        kill(made, each, now)
+    order, skipped = made.order(four, 5)
+    assert keys(order) == [1, 2]
+    assert [each.target.key_id for each in skipped] == [3, 4]
+
+
+def test_to_a_sole_place_that_is_open_one_request_a_second_goes_through() -> None:
+    made, one = health(keys=1), target()
+    kill(made, one)
+    sent = [bool(made.order([one], 1 + tenth / 10)[0]) for tenth in range(25)]
+    assert sent.count(True) == 3
+
+
+def test_a_half_open_place_gets_one_probe_and_no_trickle() -> None:
+    made, one = health(keys=1), target()
+    kill(made, one)
+    assert made.order([one], 30)[0] == (one,)
+    probe: Any = object()
+    made.enter(one, probe, 30)
+    assert made.order([one], 30)[0] == ()
+    assert made.order([one], 40)[0] == ()
+    made.leave(one, probe)
+    assert made.order([one], 40)[0] == (one,)
+
+
+def test_the_earliest_return_is_told() -> None:
+    made, two = health(), targets(2)
+    made.failed(two[0], "throttled", 40.0, 0)
+    made.failed(two[1], "throttled", 25.0, 0)
+    assert made.returns_in(two, 5) == 20
+    assert made.returns_in([], 5) is None
+
+
+def test_what_has_passed_is_forgotten() -> None:
+    made, one = health(), target()
+    made.failed(one, "throttled", 5.0, 0)
+    made.failed(one, "unsupported", None, 0)
+    made.failed(one, "server_error", None, 0)
+    made.forget(1)
+    assert not made.well
+    made.forget(FAR)
+    assert made.well
+
+
+def test_each_turn_is_told_once_with_its_reason() -> None:
+    made, one = health(), target()
+    turns = [turn for _ in range(6) for turn in made.failed(one, "reset", None, 0)]
+    assert [(turn.table, turn.reason) for turn in turns] == [("key", "breaker open: reset")]
+    back = []
+    for number in range(3):
+        slot: Any = object()
+        made.enter(one, slot, 30 + number)
+        back += made.succeeded(one, 30 + number)
+        made.leave(one, slot)
+    assert [(turn.table, turn.part.state, turn.reason) for turn in back] == [
+        ("key", "closed", "answers again")
+    ]
+
+
+# Through the whole relay
+
+TWO = ("sk-vendor-first-key-1", "sk-vendor-second-key-2")
+THREE = (*TWO, "sk-vendor-third-key-3")
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def used(each: Any, count: int) -> list[list[str]]:
+    """The keys tried by each of the newest requests."""
+    finals = (await each.settled(count))[-count:]
+    return [[attempt["key_name"] for attempt in final["attempts"]] for final in finals]
+
+
+async def test_after_one_429_traffic_moves_and_returns_on_time(door: str) -> None:
+    async with house(door, keys=TWO) as each:
+        each.vendor.script(["fault-429.retry-1"], secret=TWO[0])
+        for _ in range(3):
+            assert (await CHAT.send(each, "sim")).status_code == 200
+        assert await used(each, 3) == [["key-1", "key-2"], ["key-2"], ["key-2"]]
+        (part,) = each.engine.health.keys.values()
+        assert part.returns_at() - each.engine.health.keys[min(each.engine.health.keys)].failed_at > 0
+
+
+async def test_all_cooling_is_told_with_the_earliest_return(door: str) -> None:
+    async with house(door, keys=TWO) as each:
+        for secret in TWO:
+            each.vendor.script(["fault-429"], secret=secret)
+        first = await CHAT.send(each, "sim")
+        second = await CHAT.send(each, "sim")
+        assert (first.status_code, second.status_code) == (429, 429)
+        assert 25 <= int(second.headers["retry-after"]) <= 31
+        final = (await each.settled(2))[-1]
+        assert final["attempts"] == []
+        reasons = [one["reason"] for one in final["record"]["explanation"]["skipped"]]
+        assert reasons == ["key: cooling"] * 2
+
+
+async def test_a_dead_key_is_left_alone_after_a_few_requests(door: str) -> None:
+    async with house(door, keys=THREE) as each:
+        each.vendor.script(["fault-502"] * 100, secret=THREE[0])
+        for _ in range(12):
+            assert (await CHAT.send(each, "sim")).status_code == 200
+            each.engine.affinity._pins.clear()  # each as if by another caller
+        wasted = sum(tried.count("key-1") for tried in await used(each, 12))
+        assert wasted <= 6

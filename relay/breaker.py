@@ -1,0 +1,155 @@
+"""One key or endpoint in the eyes of the relay: a window of outcomes, a breaker, a cooldown (resilience.md).
+Pure: monotonic seconds and chance are handed in."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["closed", "open", "half_open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Seconds and counts. The breaker opens on `in_a_row` failures, or where of `least` outcomes or more in
+    `window` the `share` failed; for `first_opening`, twice as long with each opening that follows, at most
+    `longest_opening`, and up to `jitter` longer. Then one probe at a time; `closing` successes close it.
+    Throttled without a word for how long, it cools for `first_cooling`, doubling, at most
+    `longest_cooling`."""
+
+    in_a_row: int = 5
+    share: float = 0.5
+    least: int = 10
+    window: float = 60.0
+    first_opening: float = 30.0
+    longest_opening: float = 300.0
+    jitter: float = 0.2
+    closing: int = 3
+    first_cooling: float = 30.0
+    longest_cooling: float = 600.0
+
+
+@dataclass(slots=True)
+class Part:
+    """A key or an endpoint. `by` names who failed there: at an endpoint, the keys."""
+
+    rules: Rules
+    state: State = "closed"
+    opened_until: float = 0.0
+    openings: int = 0
+    """In a row; forgotten once it was closed for as long as the longest opening."""
+    closed_at: float = 0.0
+    failed_at: float = 0.0
+    cooling_until: float = 0.0
+    coolings: int = 0
+    in_a_row: int = 0
+    failed_by: set[int] = field(default_factory=set)
+    _outcomes: deque[tuple[float, bool]] = field(default_factory=deque)
+    _failures: int = 0
+    _probe: object | None = None
+    _successes: int = 0
+
+    def barred(self, now: float) -> str:
+        """Why nothing may be sent there now; "" where it may."""
+        if self.cooling_until > now:
+            return "cooling"
+        if self.state == "open" and self.opened_until > now:
+            return "breaker open"
+        if self.state != "closed" and self._probe is not None:
+            return "breaker half open, a probe is under way"
+        return ""
+
+    def returns_at(self) -> float:
+        """When it may be asked again, as far as that is known."""
+        return max(self.cooling_until, self.opened_until if self.state == "open" else 0.0)
+
+    def enter(self, attempt: object, now: float) -> None:
+        """An attempt begins. After an opening it is the probe."""
+        if self.state == "open" and self.opened_until <= now:
+            self.state, self._successes = "half_open", 0
+        if self.state == "half_open" and self._probe is None:
+            self._probe = attempt
+
+    def leave(self, attempt: object) -> None:
+        """An attempt is over, however it ended. Called after its outcome was told, if it had one."""
+        if self._probe is attempt:
+            self._probe = None
+
+    def succeeded(self, now: float) -> bool:
+        """An answer came. True where that closed the breaker."""
+        self.in_a_row = self.coolings = 0
+        self.failed_by.clear()
+        self._note(True, now)
+        if self.state == "closed":
+            if self.openings and now - self.closed_at > self.rules.longest_opening:
+                self.openings = 0
+            return False
+        self._successes += 1
+        if self._successes < self.rules.closing:
+            return False
+        self.state, self.closed_at = "closed", now
+        self._clear()
+        return True
+
+    def failed(self, now: float, chance: float, *, by: int = 0, others: bool = False) -> bool:
+        """A failure that is its own, or may be. `others`: more than the one that failed could have been asked
+        there, so that it takes two of them to blame the place. `chance` is 0 to 1. True where that opened the
+        breaker."""
+        rules = self.rules
+        self.failed_at = now
+        self.in_a_row += 1
+        self.failed_by.add(by)
+        self._note(False, now)
+        if self.state == "half_open":
+            self._open(now, chance)
+            return True
+        if self.state == "open" or (others and len(self.failed_by) < 2):
+            return False
+        enough = len(self._outcomes) >= rules.least and self._failures >= rules.share * len(self._outcomes)
+        if self.in_a_row < rules.in_a_row and not enough:
+            return False
+        self._open(now, chance)
+        return True
+
+    def throttled(self, now: float, seconds: float | None) -> None:
+        """It asked for a pause: for so many seconds, or for longer each time where it does not say. A
+        cooldown is never shortened."""
+        rules = self.rules
+        if seconds is None:
+            seconds = rules.first_cooling * 2**self.coolings
+        if self.cooling_until <= now or seconds > self.cooling_until - now:
+            self.coolings += 1
+        self.cooling_until = max(self.cooling_until, now + min(seconds, rules.longest_cooling))
+
+    def is_well(self, now: float) -> bool:
+        """Whether nothing is held against it any more."""
+        self._forget(now)
+        return self.state == "closed" and not (self.openings or self._failures) and self.cooling_until <= now
+
+    def _open(self, now: float, chance: float) -> None:
+        rules = self.rules
+        self.openings += 1
+        seconds = min(rules.first_opening * 2 ** min(self.openings - 1, 20), rules.longest_opening)
+        self.state = "open"
+        self.opened_until = now + seconds * (1 + rules.jitter * chance)
+        self._successes = 0
+        self._probe = None
+
+    def _note(self, good: bool, now: float) -> None:
+        self._outcomes.append((now, good))
+        self._failures += not good
+        self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        outcomes = self._outcomes
+        while outcomes and (outcomes[0][0] < now - self.rules.window or len(outcomes) > MOST_REMEMBERED):
+            self._failures -= not outcomes.popleft()[1]
+
+    def _clear(self) -> None:
+        self._outcomes.clear()
+        self._failures = 0
+
+
+MOST_REMEMBERED = 500
+"""Outcomes in a window: of a busy place the newest tell enough."""
