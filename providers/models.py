@@ -434,6 +434,8 @@ class MachineState(models.Model):
     disabled_at = models.DateTimeField(_("disabled by machine at"), null=True, blank=True)
     cooling_until = models.DateTimeField(_("cooling until"), null=True, blank=True)
     breaker = models.CharField(_("breaker"), max_length=10, blank=True)
+    opened_until = models.DateTimeField(_("breaker open until"), null=True, blank=True)
+    openings = models.PositiveIntegerField(_("openings in a row"), default=0)
     learned_limit = models.FloatField(_("learned concurrency"), null=True, blank=True)
     detail = models.JSONField(_("detail"), default=dict, blank=True)
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from providers.types import Target
+from relay.hints import Pinned
 from relay.scheduler import Plan
 
 Session = tuple[int, str, str, frozenset[str]]
@@ -12,17 +14,26 @@ Session = tuple[int, str, str, frozenset[str]]
 Place = tuple[int, int, str]
 
 
+Tell = Callable[[Session, Place, float], None]
+"""Hands on where a session went and for how many seconds; 0: it left."""
+TOLD_AGAIN = 4
+"""Times in a time to live that a session which stays is told of."""
+
+
 @dataclass(slots=True)
 class _Pin:
     place: Place
     until: float
+    tell_at: float = 0.0
 
 
 class Affinity:
-    """A bounded map from sessions to their last good target. Times are monotonic seconds, handed in."""
+    """A bounded map from sessions to their last good target. Times are monotonic seconds, handed in. What
+    other processes should know goes to `tell`."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, tell: Tell | None = None) -> None:
         self._size = size
+        self._tell = tell
         self._pins: dict[Session, _Pin] = {}
 
     def __len__(self) -> int:
@@ -44,23 +55,50 @@ class Affinity:
         """Notes that `target` answered. On a target of the plan's first rank a session stays as long as it
         keeps coming; on a lower one, where it landed because better ones failed, for one time to live: then
         these are tried again."""
-        pin, place = self._pins.get(session), _place(target)
+        pin, place, seconds = self._pins.get(session), _place(target), target.affinity_seconds
         if pin is not None and pin.place == place:
             for each in plan.targets[: plan.equals]:
                 if each is target:
-                    pin.until = now + target.affinity_seconds
-        elif target.affinity_seconds:
-            if pin is None and len(self._pins) >= self._size:
-                del self._pins[next(iter(self._pins))]
-            self._pins[session] = _Pin(place, now + target.affinity_seconds)
+                    pin.until = now + seconds
+                    self._spread(session, pin, seconds, now)
+        elif seconds:
+            pin = self._put(session, place, now + seconds)
+            self._spread(session, pin, seconds, now)
         elif pin is not None:
             del self._pins[session]
 
     def drop(self, session: Session, target: Target) -> None:
         """Notes that `target` failed."""
+        place = _place(target)
+        if self._remove(session, place) and self._tell is not None:
+            self._tell(session, place, 0)
+
+    def heard(self, hint: Pinned, now: float) -> None:
+        """Takes in what another process told."""
+        session = hint.api_key_id, hint.model, hint.format, frozenset(hint.needs)
+        place = hint.endpoint_id, hint.key_id, hint.upstream_name
+        if hint.seconds:
+            self._put(session, place, now + hint.seconds)
+        else:
+            self._remove(session, place)
+
+    def _put(self, session: Session, place: Place, until: float) -> _Pin:
+        if session not in self._pins and len(self._pins) >= self._size:
+            del self._pins[next(iter(self._pins))]
+        pin = self._pins[session] = _Pin(place, until)
+        return pin
+
+    def _remove(self, session: Session, place: Place) -> bool:
         pin = self._pins.get(session)
-        if pin is not None and pin.place == _place(target):
-            del self._pins[session]
+        if pin is None or pin.place != place:
+            return False
+        del self._pins[session]
+        return True
+
+    def _spread(self, session: Session, pin: _Pin, seconds: float, now: float) -> None:
+        if self._tell is not None and now >= pin.tell_at:
+            pin.tell_at = now + seconds / TOLD_AGAIN
+            self._tell(session, pin.place, seconds)
 
 
 def _place(target: Target) -> Place:

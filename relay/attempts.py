@@ -144,12 +144,13 @@ async def run(job: Job, take: Take[W]) -> W:
         else:
             if job.session is not None:
                 job.engine.affinity.keep(job.session, target, job.plan, log.began)
-            if not job.engine.health.well:
-                job.engine.ledger.turned(job.engine.health.succeeded(target, time.monotonic()))
+            job.engine.succeeded(target)
             return winner
     fault, wait = final_fault(failures)
     if unsupported is not None and fault.code == unsupported.fault.code:
         raise unsupported
+    if wait is None and fault.code == "rate_limited":
+        wait = job.engine.health.returns_in(job.order, time.monotonic())
     raise Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(wait)))
 
 
@@ -380,7 +381,7 @@ def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure)
     status = verdict.status or failure.status or 502
     job.ctx.mark_failed(status, log.error_text)
     job.engine.ledger.attempt_end(job.ctx, log)
-    job.engine.ledger.turned(job.engine.health.failed(target, reason, failure.retry_after, time.monotonic()))
+    job.engine.failed(target, reason, failure.retry_after)
     return Failed(reason, target.endpoint_id, failure.status, failure.retry_after)
 
 

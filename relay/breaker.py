@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 State = Literal["closed", "open", "half_open"]
+OPEN = "breaker open"
+COOLING = {"key_refused": "key refused", "out_of_money": "out of money", "parked": "parked"}
+"""What it is called when a place is left alone for a time, by the reason; else `cooling`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,11 @@ class Part:
     """In a row; forgotten once it was closed for as long as the longest opening."""
     closed_at: float = 0.0
     failed_at: float = 0.0
+    suspected_until: float = 0.0
+    """Another process saw it fail: until then one failure is enough."""
     cooling_until: float = 0.0
+    cooling_for: str = ""
+    """Why it is left alone: a reason of `failover.VERDICTS`, or `parked` by an operator."""
     coolings: int = 0
     in_a_row: int = 0
     failed_by: set[int] = field(default_factory=set)
@@ -53,9 +60,9 @@ class Part:
     def barred(self, now: float) -> str:
         """Why nothing may be sent there now; "" where it may."""
         if self.cooling_until > now:
-            return "cooling"
+            return COOLING.get(self.cooling_for, "cooling")
         if self.state == "open" and self.opened_until > now:
-            return "breaker open"
+            return OPEN
         if self.state != "closed" and self._probe is not None:
             return "breaker half open, a probe is under way"
         return ""
@@ -77,14 +84,15 @@ class Part:
             self._probe = None
 
     def succeeded(self, now: float) -> bool:
-        """An answer came. True where that closed the breaker."""
+        """An answer came. True where that closed the breaker, or ended a time of being left alone."""
         self.in_a_row = self.coolings = 0
         self.failed_by.clear()
+        self._probe = None  # or a long stream would keep the next probe waiting for its end
         self._note(True, now)
         if self.state == "closed":
             if self.openings and now - self.closed_at > self.rules.longest_opening:
                 self.openings = 0
-            return False
+            return self.has_cooled(now)
         self._successes += 1
         if self._successes < self.rules.closing:
             return False
@@ -107,12 +115,12 @@ class Part:
         if self.state == "open" or (others and len(self.failed_by) < 2):
             return False
         enough = len(self._outcomes) >= rules.least and self._failures >= rules.share * len(self._outcomes)
-        if self.in_a_row < rules.in_a_row and not enough:
+        if self.in_a_row < rules.in_a_row and not enough and now >= self.suspected_until:
             return False
         self._open(now, chance)
         return True
 
-    def throttled(self, now: float, seconds: float | None) -> None:
+    def throttled(self, now: float, seconds: float | None, reason: str = "throttled") -> None:
         """It asked for a pause: for so many seconds, or for longer each time where it does not say. A
         cooldown is never shortened."""
         rules = self.rules
@@ -120,12 +128,39 @@ class Part:
             seconds = rules.first_cooling * 2**self.coolings
         if self.cooling_until <= now or seconds > self.cooling_until - now:
             self.coolings += 1
-        self.cooling_until = max(self.cooling_until, now + min(seconds, rules.longest_cooling))
+        self.leave_alone(now + min(seconds, rules.longest_cooling), reason)
+
+    def leave_alone(self, until: float, reason: str) -> None:
+        """Nothing is sent there before `until`, unless that was to be later already."""
+        if until > self.cooling_until:
+            self.cooling_until, self.cooling_for = until, reason
+
+    def suspect(self, now: float) -> None:
+        """Another process opened its breaker."""
+        self.suspected_until = now + self.rules.window
+
+    def clear_suspicion(self, now: float) -> None:
+        """Another process found that it answers again: now is the time for a probe."""
+        self.suspected_until = 0.0
+        self.opened_until = min(self.opened_until, now)
+
+    def reopen(self, until: float, openings: int) -> None:
+        """What this process knew of the breaker before it was started anew."""
+        self.state, self.opened_until, self.openings = "open", until, max(openings, 1)
+
+    def has_cooled(self, now: float) -> bool:
+        """True, once, where the time for which it was left alone has passed."""
+        if not self.cooling_for or self.cooling_until > now:
+            return False
+        self.cooling_for = ""
+        return True
 
     def is_well(self, now: float) -> bool:
         """Whether nothing is held against it any more."""
         self._forget(now)
-        return self.state == "closed" and not (self.openings or self._failures) and self.cooling_until <= now
+        if max(self.cooling_until, self.suspected_until) > now:
+            return False
+        return self.state == "closed" and not (self.openings or self._failures)
 
     def _open(self, now: float, chance: float) -> None:
         rules = self.rules

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import secrets
 import socket
 import time
@@ -23,11 +24,14 @@ from changes import feed
 from consumers import auth
 from providers import catalog
 from providers.catalog import Catalog
-from relay.affinity import Affinity
+from providers.types import Target
+from relay.affinity import Affinity, Place, Session
 from relay.breaker import Rules
+from relay.channel import Channel
 from relay.context import StreamContext
 from relay.errors import Refused
-from relay.health import Health
+from relay.health import Health, Turn
+from relay.hints import Held, Pinned
 from relay.knobs import Knobs
 from relay.ledger import Ledger
 from relay.pace import Paces
@@ -45,6 +49,7 @@ PATROL = 0.25
 CHECKPOINT = 1.0
 SYNC = 0.1
 USED = 10.0
+FORGET = 1.0
 HASTE = 0.5
 """Seconds that an interrupted request's client has to take what it was sent, so that it can be told."""
 FAREWELL = 5.0
@@ -75,14 +80,19 @@ class Engine:
         self.catalog = Catalog()
         self.callers = auth.Callers(knobs.caller_cache)
         self.upstream = Upstream()
-        self.health = Health(Rules(), keys_at=self._keys_at)
+        self.health = Health(Rules(), keys_at=self._keys_at, chance=random.random)
         self.in_flight = InFlight(self.health)
         self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
         self.open: set[StreamContext] = set()
         self.sending: set[StreamContext] = set()
         """Those whose stream is on its way to the client, settled or not."""
         self.plans: dict[PlanKey, Plan] = {}
-        self.affinity = Affinity(knobs.caller_cache)
+        self.channel: Channel | None = None
+        if knobs.redis_url:
+            self.channel = Channel(
+                knobs.redis_url, f"{knobs.redis_prefix}hints", self.ledger.worker, self._hear
+            )
+        self.affinity = Affinity(knobs.caller_cache, self._tell_pin if self.channel is not None else None)
         self.paces = Paces()
         self.responses: OrderedDict[str, StoredRef] = OrderedDict()
         self.body_bytes = 0
@@ -107,7 +117,10 @@ class Engine:
             asyncio.create_task(self._every(PATROL, self._patrol)),
             asyncio.create_task(self._every(SYNC, self._sync)),
             asyncio.create_task(self._every(USED, self._tell_used)),
+            asyncio.create_task(self._every(FORGET, self._forget)),
         ]
+        if self.channel is not None:
+            self._tasks.append(asyncio.create_task(self.channel.run()))
         self.ready = True
         _install(self)
         return self
@@ -259,6 +272,49 @@ class Engine:
         if ctx.blocked_since == blocked_since and ctx in self.sending:
             _cut_off(ctx)
 
+    # Health
+    # --------------------------------------------------------------------------------------------------
+
+    def failed(self, target: Target, reason: str, retry_after: float | None) -> None:
+        """An attempt failed, for a reason of `failover.VERDICTS`."""
+        self._turned(self.health.failed(target, reason, retry_after, time.monotonic()))
+
+    def succeeded(self, target: Target) -> None:
+        """An attempt has an answer."""
+        if not self.health.well:
+            self._turned(self.health.succeeded(target, time.monotonic()))
+
+    def _turned(self, turns: Sequence[Turn]) -> None:
+        """Tells the journal and the other processes what changed in the health of keys and endpoints."""
+        if not turns:
+            return
+        self.ledger.turned(turns)
+        if self.channel is not None:
+            now, worker = time.monotonic(), self.channel.worker
+            self.channel.tell(
+                Held(
+                    worker, each.table, each.id, each.part.state,
+                    max(0.0, each.part.cooling_until - now), each.part.cooling_for,
+                )
+                for each in turns
+            )  # fmt: skip
+
+    def _tell_pin(self, session: Session, place: Place, seconds: float) -> None:
+        if self.channel is not None:
+            api_key_id, model, api_format, needs = session
+            pinned = Pinned(
+                self.channel.worker, api_key_id, model, api_format, tuple(sorted(needs)), *place, seconds
+            )
+            self.channel.tell([pinned])
+
+    def _hear(self, hint: Pinned | Held) -> None:
+        """Takes in what another process told."""
+        now = time.monotonic()
+        if isinstance(hint, Pinned):
+            self.affinity.heard(hint, now)
+        else:
+            self.health.heard(hint, now)
+
     # Jobs
     # ------------------------------------------------------------------------------------------------------
 
@@ -288,7 +344,6 @@ class Engine:
         if stale:
             self.catalog = await self.in_thread(catalog.build)
             self.plans.clear()
-        self.health.forget(time.monotonic())
         self._position = position
         self.callers.confirm(time.time())
 
@@ -317,6 +372,10 @@ class Engine:
 
     async def _tell_used(self) -> None:
         self.ledger.tell_used()
+
+    async def _forget(self) -> None:
+        if not self.health.well:
+            self._turned(self.health.forget(time.monotonic()))
 
     async def _sync(self) -> None:
         await self.ledger.sync()

@@ -3,13 +3,24 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from providers.types import Target
-from relay.breaker import Part, Rules
-from relay.failover import AUTH, GATEWAY, MONEY, OVERLOADED, SERVER_TIMEOUT, THROTTLED, UNSUPPORTED, judge
+from relay.breaker import OPEN, Part, Rules
+from relay.failover import (
+    AUTH,
+    GATEWAY,
+    MONEY,
+    OVERLOADED,
+    SERVER_TIMEOUT,
+    THROTTLED,
+    UNSUPPORTED,
+    VERDICTS,
+    Failed,
+    judge,
+)
+from relay.hints import Held
 from relay.scheduler import Skipped
 
 PAIR_SECONDS = 300.0
@@ -34,17 +45,17 @@ class Turn(NamedTuple):
 class Health:
     """Everything that is not well. A place without trouble is not in here, and costs nothing.
 
-    `keys_at` tells how many keys an endpoint has: one that fails alone is not the endpoint's fault."""
+    `keys_at` tells how many keys an endpoint has: one that fails alone is not the endpoint's fault. `chance`
+    gives 0 to 1."""
 
-    def __init__(
-        self, rules: Rules, *, keys_at: Callable[[int], int], chance: Callable[[], float] = random.random
-    ) -> None:
+    def __init__(self, rules: Rules, *, keys_at: Callable[[int], int], chance: Callable[[], float]) -> None:
         self._rules = rules
         self._keys_at = keys_at
         self._chance = chance
         self.keys: dict[int, Part] = {}
         self.endpoints: dict[int, Part] = {}
-        self.parked: dict[Pair, float] = {}
+        self.parked: dict[Pair, tuple[float, str]] = {}
+        """Until when, and the reason of `failover.VERDICTS`."""
         self._trickled: dict[int, float] = {}
 
     @property
@@ -58,8 +69,8 @@ class Health:
             if reason := part.barred(now):
                 return f"{name}: {reason}"
         for pair in _pairs(target):
-            if (until := self.parked.get(pair)) is not None:
-                if until > now:
+            if (known := self.parked.get(pair)) is not None:
+                if known[0] > now:
                     return f"{pair[0]}: parked with this model"
                 del self.parked[pair]
         return ""
@@ -78,11 +89,10 @@ class Health:
             reason = self.barred(target, now)
             if not reason:
                 free.append(target)
-            elif reason.endswith("breaker open"):
+                continue
+            if reason.endswith(OPEN):
                 broken.append(target)
-                skipped.append(Skipped(target, reason))
-            else:
-                skipped.append(Skipped(target, reason))
+            skipped.append(Skipped(target, f"{reason}, {self._returns_in(target, now):.0f} s left"))
         broken.sort(key=self._failed_at)
         spared = broken[: len(broken) - max(1, (len(free) + len(broken)) // 2)]
         if not free and not spared and broken and self._may_trickle(broken[0], now):
@@ -91,12 +101,39 @@ class Health:
 
     def returns_in(self, targets: Sequence[Target], now: float) -> float | None:
         """Seconds until the first of these may be asked again; None where there is none."""
-        waits = []
-        for target in targets:
-            parts = (part.returns_at() for part, _ in self._parts(target))
-            pairs = (self.parked.get(pair, 0.0) for pair in _pairs(target))
-            waits.append(max([now, *parts, *pairs]) - now)
-        return min(waits, default=None)
+        return min((self._returns_in(target, now) for target in targets), default=None)
+
+    def failures(self, targets: Sequence[Target], now: float) -> list[Failed]:
+        """Targets that may not be asked, as if each had been and had failed as it did before."""
+        return [
+            Failed(self._held_for(target, now), target.endpoint_id, retry_after=self._returns_in(target, now))
+            for target in targets
+        ]
+
+    # What operators and other processes tell
+    # --------------------------------------------------------------------------------------------------
+
+    def recover(self, table: str, number: int) -> None:
+        """Holds nothing against a key or endpoint any more."""
+        self._known(table).pop(number, None)
+        for pair in [pair for pair in self.parked if pair[:2] == (table, number)]:
+            del self.parked[pair]
+
+    def heard(self, hint: Held, now: float) -> None:
+        """What another process told. That a vendor wants a pause holds for all; a breaker that opened there
+        makes one failure here enough; one that closed is a reason to probe."""
+        known = self._known(hint.table)
+        part = known.get(hint.id)
+        if hint.cooling > 0:
+            self._part(known, hint.id).leave_alone(now + hint.cooling, hint.cooling_for)
+        elif hint.state == "open":
+            self._part(known, hint.id).suspect(now)
+        elif hint.state == "closed" and part is not None:
+            part.clear_suspicion(now)
+
+    def part(self, table: str, number: int) -> Part:
+        """A key or endpoint, to be told what is known of it from elsewhere."""
+        return self._part(self._known(table), number)
 
     # What attempts tell
     # --------------------------------------------------------------------------------------------------
@@ -140,20 +177,25 @@ class Health:
         if meaning == THROTTLED or (meaning == OVERLOADED and retry_after is not None):
             turns.append(self._cool(key, retry_after, reason, now))
         elif reason == "not_permitted":
-            self.parked["key", target.key_id, target.model_id] = now + PAIR_SECONDS
+            self.parked["key", target.key_id, target.model_id] = now + PAIR_SECONDS, reason
         elif meaning in (AUTH, MONEY):
             turns.append(self._cool(key, retry_after or OUT_SECONDS, reason, now))
         elif meaning == UNSUPPORTED:
-            self.parked["endpoint", target.endpoint_id, target.model_id] = now + PAIR_SECONDS
+            self.parked["endpoint", target.endpoint_id, target.model_id] = now + PAIR_SECONDS, reason
         return turns
 
-    def forget(self, now: float) -> None:
+    def forget(self, now: float) -> list[Turn]:
         """Lets go of what has passed."""
-        self.parked = {pair: until for pair, until in self.parked.items() if until > now}
+        self.parked = {pair: known for pair, known in self.parked.items() if known[0] > now}
         self._trickled = {model: last for model, last in self._trickled.items() if now - last < TRICKLE}
-        for known in (self.keys, self.endpoints):
-            for number in [number for number, part in known.items() if part.is_well(now)]:
-                del known[number]
+        turns = []
+        for table, known in (("key", self.keys), ("endpoint", self.endpoints)):
+            for number, part in list(known.items()):
+                if part.has_cooled(now):
+                    turns.append(Turn(table, number, part, "may be asked again"))
+                if part.is_well(now):
+                    del known[number]
+        return turns
 
     # Within
     # --------------------------------------------------------------------------------------------------
@@ -163,8 +205,26 @@ class Health:
     ) -> Turn:
         table, number, known = place
         part = self._part(known, number)
-        part.throttled(now, seconds)
+        part.throttled(now, seconds, reason)
         return Turn(table, number, part, reason)
+
+    def _returns_in(self, target: Target, now: float) -> float:
+        parts = (part.returns_at() for part, _ in self._parts(target))
+        pairs = (self.parked[pair][0] for pair in _pairs(target) if pair in self.parked)
+        return max([now, *parts, *pairs]) - now
+
+    def _held_for(self, target: Target, now: float) -> str:
+        """The reason of `failover.VERDICTS` for which a target is barred."""
+        for part, _ in self._parts(target):
+            if part.cooling_until > now:
+                return part.cooling_for if part.cooling_for in VERDICTS else "unavailable"
+        for pair in _pairs(target):
+            if pair in self.parked:
+                return self.parked[pair][1]
+        return "unavailable"
+
+    def _known(self, table: str) -> dict[int, Part]:
+        return self.keys if table == "key" else self.endpoints
 
     def _places(self, target: Target) -> tuple[tuple[str, int, dict[int, Part]], ...]:
         return ("key", target.key_id, self.keys), ("endpoint", target.endpoint_id, self.endpoints)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
@@ -44,14 +45,26 @@ class Knobs:
     max_attempts: int
     max_attempts_per_endpoint: int
     max_tries: int
+    redis_url: str
+    """Empty: there is none."""
+    redis_prefix: str
+    """Of all our names there: those who share API keys, and nobody else, share them."""
 
     @classmethod
     def from_settings(cls) -> Knobs:
         """The values in force. Django's settings are read here and nowhere else in the engine."""
         named = {
-            name: getattr(settings, f"RELAY_{name.upper()}") for name in cls.__slots__ if name != "data_dir"
+            name: getattr(settings, f"RELAY_{name.upper()}")
+            for name in cls.__slots__
+            if hasattr(settings, f"RELAY_{name.upper()}")
         }
-        return cls(data_dir=settings.AETHER_DATA_DIR, **named)
+        pepper = blake2b(settings.AETHER_KEY_PEPPER, digest_size=8, person=b"redis").hexdigest()
+        return cls(
+            data_dir=settings.AETHER_DATA_DIR,
+            redis_url=settings.REDIS_URL,
+            redis_prefix=f"aether:{pepper}:",
+            **named,
+        )
 
     @property
     def caps(self) -> Caps:

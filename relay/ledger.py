@@ -67,7 +67,7 @@ class Ledger:
 
     def __init__(self, knobs: Knobs, *, worker: str) -> None:
         self._knobs = knobs
-        self._worker = worker
+        self.worker = worker
         self._journal: Journal | None = None
         self._sync_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-journal")
         self._keys_used: dict[int, int] = {}
@@ -86,7 +86,7 @@ class Ledger:
         """Takes this worker's journal directory."""
         self._journal = Journal(
             self._knobs.data_dir / "journals",
-            worker=self._worker,
+            worker=self.worker,
             segment_bytes=self._knobs.segment_bytes,
             sync=self._knobs.journal_sync,
             clock=time.monotonic,
@@ -346,10 +346,15 @@ def _state(table: str, number: int, at: int, columns: dict[str, Any]) -> tuple[s
 
 
 def _turn(turn: Turn, at: int, now: float) -> tuple[str, dict[str, Any]]:
-    cooling = turn.part.cooling_until
+    part = turn.part
+    cooling, opened = part.cooling_until > now, part.state != "closed"
     columns = {
-        "breaker": turn.part.state,
-        "cooling_until": at + round((cooling - now) * 1000) if cooling > now else None,
+        "breaker": part.state,
+        "opened_until": at + round((part.opened_until - now) * 1000) if opened else None,
+        "openings": part.openings,
+        "cooling_until": at + round((part.cooling_until - now) * 1000) if cooling else None,
+        "verdict": part.cooling_for if cooling else "",
+        "disabled_at": at if cooling and part.cooling_for == "key_refused" else None,
         "reason": turn.reason,
     }
     return _state(turn.table, turn.id, at, columns)

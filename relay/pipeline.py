@@ -23,7 +23,7 @@ from relay.context import StreamContext
 from relay.engine import Engine
 from relay.errors import Exhausted, Interrupted, Refused, RelayError, Unreadable
 from relay.estimate import estimated_count
-from relay.failover import UNSUPPORTED, judge
+from relay.failover import UNSUPPORTED, final_fault, judge
 from relay.payload import JsonBody, Payload, Upload
 from relay.refusals import internal, render, too_large
 from relay.routes import MODELS, Match, allowed_methods, format_of, match
@@ -102,7 +102,7 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
     session = (caller.api_key_id, entry.name, ctx.api_format, brief.needs & OF_KEYS)
     order = engine.affinity.order(session, chosen, ctx.began)
     if not engine.health.well:
-        order = _healthy(engine, ctx, entry, Plan(order, chosen.skipped))
+        order = _healthy(engine, ctx, Plan(order, chosen.skipped))
     job = Job(
         engine, ctx, call, route, brief, payload, chosen,
         order=order, session=session, deadline=ctx.began + total,
@@ -294,19 +294,15 @@ async def _plan(
     return chosen
 
 
-def _healthy(engine: Engine, ctx: StreamContext, entry: ModelEntry, chosen: Plan) -> tuple[Target, ...]:
+def _healthy(engine: Engine, ctx: StreamContext, chosen: Plan) -> tuple[Target, ...]:
     """Those of a plan that may be asked now. Raises Exhausted, with the earliest return, where none may."""
     now = time.monotonic()
     order, barred = engine.health.order(chosen.targets, now)
     if order:
         return order
     ctx.explanation = explain(Plan((), (*chosen.skipped, *barred)))
-    wait = max(1, math.ceil(engine.health.returns_in(chosen.targets, now) or 1))
-    if all(each.reason.endswith("cooling") for each in barred):
-        text = f"Every upstream for {entry.name} is rate limited right now."
-        raise Exhausted(Fault("rate_limited", text), retry_after=wait)
-    text = f"No upstream for {entry.name} is in service right now."
-    raise Exhausted(Fault("unavailable", text), retry_after=wait)
+    fault, wait = final_fault(engine.health.failures(chosen.targets, now))
+    raise Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(wait)))
 
 
 def _nobody(entry: ModelEntry, reasons: set[str], *, pinned: bool) -> RelayError:

@@ -21,7 +21,10 @@ BELOW: dict[str, set[str]] = {
 }
 PURE = [
     *sorted(ROOT.glob("wire/*.py")),
-    *(ROOT / f"relay/{name}.py" for name in ("scheduler", "failover", "health")),
+    *(
+        ROOT / f"relay/{name}.py"
+        for name in ("affinity", "breaker", "failover", "health", "hints", "pace", "scheduler")
+    ),
     *(ROOT / f"usage/{name}.py" for name in ("pricing", "journal")),
     ROOT / "providers/types.py",
 ]

@@ -62,6 +62,13 @@ class House:
                 await asyncio.sleep(0.01)
         return found
 
+    def recover(self) -> None:
+        """Holds nothing against any key or endpoint any more, as an operator may ask for."""
+        health = self.engine.health
+        held = {("key", each) for each in health.keys} | {("endpoint", each) for each in health.endpoints}
+        for table, number in held | {(table, number) for table, number, _ in health.parked}:
+            health.recover(table, number)
+
     async def idle(self, within: float = 5) -> None:
         """Waits until nothing is under way any more; then asserts that nothing was kept."""
         async with asyncio.timeout(within):

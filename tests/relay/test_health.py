@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
 from typing import Any
 
 import pytest
 
+from providers.models import Key
 from providers.types import Target
 from relay.breaker import Rules
 from relay.health import Health
 from tests.relay.asks import Ask
-from tests.relay.harness import house
+from tests.relay.harness import House, house
 from tests.relay.targets import target
 
 CHAT = Ask("openai_chat")
@@ -48,8 +52,8 @@ def test_nothing_is_held_against_anybody_at_first() -> None:
         ("throttled", None, "key: cooling", 30),
         ("throttled", 7.0, "key: cooling", 7),
         ("overloaded", 7.0, "key: cooling", 7),
-        ("out_of_money", None, "key: cooling", 600),
-        ("key_refused", None, "key: cooling", 600),
+        ("out_of_money", None, "key: out of money", 600),
+        ("key_refused", None, "key: key refused", 600),
         ("not_permitted", None, "key: parked with this model", 300),
         ("unsupported", None, "endpoint: parked with this model", 300),
         ("unsupported_request", None, "endpoint: parked with this model", 300),
@@ -60,7 +64,7 @@ def test_what_one_failure_means(reason: str, retry_after: float | None, barred: 
     made.failed(one, reason, retry_after, 0)
     assert (made.barred(one, until - 0.1), made.barred(one, until)) == (barred, "")
     other = target(model_id=2)
-    assert bool(made.barred(other, 1)) is ("cooling" in barred)
+    assert bool(made.barred(other, 1)) is ("parked" not in barred)
 
 
 @pytest.mark.parametrize("reason", ["caller", "blocked_address", "redirect", "encoding", "too_large"])
@@ -76,7 +80,7 @@ def test_a_dead_key_is_left_alone_and_its_endpoint_is_not_blamed() -> None:
     kill(made, three[0])
     order, skipped = made.order(three, 1)
     assert keys(order) == [2, 3]
-    assert [(each.target.key_id, each.reason) for each in skipped] == [(1, "key: breaker open")]
+    assert [(each.target.key_id, each.reason) for each in skipped] == [(1, "key: breaker open, 29 s left")]
     assert made.endpoints[1].state == "closed"
 
 
@@ -162,20 +166,30 @@ THREE = (*TWO, "sk-vendor-third-key-3")
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def used(each: Any, count: int) -> list[list[str]]:
+async def used(each: House, count: int) -> list[list[str]]:
     """The keys tried by each of the newest requests."""
     finals = (await each.settled(count))[-count:]
     return [[attempt["key_name"] for attempt in final["attempts"]] for final in finals]
 
 
+def without_affinity(_url: str) -> None:
+    Key.objects.update(affinity_seconds=0)
+
+
 async def test_after_one_429_traffic_moves_and_returns_on_time(door: str) -> None:
-    async with house(door, keys=TWO) as each:
+    async with house(door, keys=TWO, prepare=without_affinity) as each:
         each.vendor.script(["fault-429.retry-1"], secret=TWO[0])
         for _ in range(3):
             assert (await CHAT.send(each, "sim")).status_code == 200
         assert await used(each, 3) == [["key-1", "key-2"], ["key-2"], ["key-2"]]
+        each.vendor.script(secret=TWO[0])
         (part,) = each.engine.health.keys.values()
-        assert part.returns_at() - each.engine.health.keys[min(each.engine.health.keys)].failed_at > 0
+        await asyncio.sleep(part.cooling_until - time.monotonic())
+        assert (await CHAT.send(each, "sim")).status_code == 200
+        assert (await used(each, 4))[-1] == ["key-1"]
+        async with asyncio.timeout(5):
+            while not each.engine.health.well:
+                await asyncio.sleep(0.02)
 
 
 async def test_all_cooling_is_told_with_the_earliest_return(door: str) -> None:
@@ -189,7 +203,7 @@ async def test_all_cooling_is_told_with_the_earliest_return(door: str) -> None:
         final = (await each.settled(2))[-1]
         assert final["attempts"] == []
         reasons = [one["reason"] for one in final["record"]["explanation"]["skipped"]]
-        assert reasons == ["key: cooling"] * 2
+        assert all(re.fullmatch(r"key: cooling, (29|30) s left", each) for each in reasons)
 
 
 async def test_a_dead_key_is_left_alone_after_a_few_requests(door: str) -> None:
