@@ -67,6 +67,10 @@ class Affinity:
         elif pin is not None:
             del self._pins[session]
 
+    def clear(self) -> None:
+        """Lets every session go."""
+        self._pins.clear()
+
     def drop(self, session: Session, target: Target) -> None:
         """Notes that `target` failed."""
         place = _place(target)

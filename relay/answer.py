@@ -291,7 +291,7 @@ class Stream:
             winner.log.verdict, winner.log.reason, winner.log.phase = "partial", reason, "stream"
             winner.log.error_text = text
             engine = self._job.engine
-            engine.failed(winner.log.target, reason, None)
+            engine.failed(winner.log.target, reason, None, self._job.brief.kind)
         self.ctx.mark_failed(504 if code == "timeout" else 502, text)
         fault = Fault(code, _PUBLIC.get(code, "The upstream broke off its answer."))
         self._settle(

@@ -381,7 +381,7 @@ def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure)
     status = verdict.status or failure.status or 502
     job.ctx.mark_failed(status, log.error_text)
     job.engine.ledger.attempt_end(job.ctx, log)
-    job.engine.failed(target, reason, failure.retry_after)
+    job.engine.failed(target, reason, failure.retry_after, job.brief.kind)
     return Failed(reason, target.endpoint_id, failure.status, failure.retry_after)
 
 

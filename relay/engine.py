@@ -275,9 +275,9 @@ class Engine:
     # Health
     # --------------------------------------------------------------------------------------------------
 
-    def failed(self, target: Target, reason: str, retry_after: float | None) -> None:
-        """An attempt failed, for a reason of `failover.VERDICTS`."""
-        self._turned(self.health.failed(target, reason, retry_after, time.monotonic()))
+    def failed(self, target: Target, reason: str, retry_after: float | None, kind: str) -> None:
+        """An attempt at a request of a kind failed, for a reason of `failover.VERDICTS`."""
+        self._turned(self.health.failed(target, reason, retry_after, time.monotonic(), kind=kind))
 
     def succeeded(self, target: Target) -> None:
         """An attempt has an answer."""
@@ -344,6 +344,7 @@ class Engine:
         if stale:
             self.catalog = await self.in_thread(catalog.build)
             self.plans.clear()
+            self.affinity.clear()  # what an operator prefers now goes before where a session was
         self._position = position
         self.callers.confirm(time.time())
 

@@ -24,13 +24,13 @@ from relay.hints import Held
 from relay.scheduler import Skipped
 
 PAIR_SECONDS = 300.0
-"""For which an endpoint or key that lacks a model is not asked for it."""
+"""For which an endpoint or key that lacks a model is asked for it after all others."""
 OUT_SECONDS = 600.0
 """After which a key that was refused, or out of money, is tried again."""
 TRICKLE = 1.0
 """Seconds between two requests to a place whose breaker is open, where there is no other."""
-Pair = tuple[str, int, int]
-"""`key` or `endpoint`, its id, a model's."""
+Pair = tuple[str, int, int, str]
+"""`key` or `endpoint`, its id, a model's, and what for: who does not count tokens may generate."""
 
 
 class Turn(NamedTuple):
@@ -54,8 +54,7 @@ class Health:
         self._chance = chance
         self.keys: dict[int, Part] = {}
         self.endpoints: dict[int, Part] = {}
-        self.parked: dict[Pair, tuple[float, str]] = {}
-        """Until when, and the reason of `failover.VERDICTS`."""
+        self.parked: dict[Pair, float] = {}
         self._trickled: dict[int, float] = {}
 
     @property
@@ -68,31 +67,36 @@ class Health:
         for part, name in self._parts(target):
             if reason := part.barred(now):
                 return f"{name}: {reason}"
-        for pair in _pairs(target):
-            if (known := self.parked.get(pair)) is not None:
-                if known[0] > now:
-                    return f"{pair[0]}: parked with this model"
-                del self.parked[pair]
         return ""
 
-    def order(self, targets: Sequence[Target], now: float) -> tuple[tuple[Target, ...], list[Skipped]]:
-        """The targets that may be asked, in their order, and the others.
+    def is_parked(self, target: Target, kind: str, now: float) -> bool:
+        """Whether a target said of late that it does not serve such requests for its model. It is asked all
+        the same where no other is left: it may have been for something in that one request."""
+        return any(self.parked.get(pair, 0.0) > now for pair in _pairs(target, kind))
+
+    def order(
+        self, targets: Sequence[Target], kind: str, now: float
+    ) -> tuple[tuple[Target, ...], list[Skipped]]:
+        """The targets that may be asked for a request of a kind, in their order but the parked last, and the
+        others.
 
         Breakers take at most half of the targets out, and one: beyond that, those that failed longest ago are
         asked after the others. Where nothing is left, one a second of those goes through."""
         if self.well:
             return tuple(targets), []
         free: list[Target] = []
+        parked: list[Target] = []
         broken: list[Target] = []
         skipped: list[Skipped] = []
         for target in targets:
             reason = self.barred(target, now)
             if not reason:
-                free.append(target)
+                (parked if self.is_parked(target, kind, now) else free).append(target)
                 continue
             if reason.endswith(OPEN):
                 broken.append(target)
             skipped.append(Skipped(target, f"{reason}, {self._returns_in(target, now):.0f} s left"))
+        free += parked
         broken.sort(key=self._failed_at)
         spared = broken[: len(broken) - max(1, (len(free) + len(broken)) // 2)]
         if not free and not spared and broken and self._may_trickle(broken[0], now):
@@ -160,8 +164,10 @@ class Health:
                     del known[number]
         return turns
 
-    def failed(self, target: Target, reason: str, retry_after: float | None, now: float) -> list[Turn]:
-        """An attempt failed, for a reason of `failover.VERDICTS`."""
+    def failed(
+        self, target: Target, reason: str, retry_after: float | None, now: float, *, kind: str
+    ) -> list[Turn]:
+        """An attempt at a request of a kind failed, for a reason of `failover.VERDICTS`."""
         meaning = judge(reason).meaning
         key = ("key", target.key_id, self.keys)
         turns = []
@@ -177,16 +183,16 @@ class Health:
         if meaning == THROTTLED or (meaning == OVERLOADED and retry_after is not None):
             turns.append(self._cool(key, retry_after, reason, now))
         elif reason == "not_permitted":
-            self.parked["key", target.key_id, target.model_id] = now + PAIR_SECONDS, reason
+            self.parked["key", target.key_id, target.model_id, kind] = now + PAIR_SECONDS
         elif meaning in (AUTH, MONEY):
             turns.append(self._cool(key, retry_after or OUT_SECONDS, reason, now))
         elif meaning == UNSUPPORTED:
-            self.parked["endpoint", target.endpoint_id, target.model_id] = now + PAIR_SECONDS, reason
+            self.parked["endpoint", target.endpoint_id, target.model_id, kind] = now + PAIR_SECONDS
         return turns
 
     def forget(self, now: float) -> list[Turn]:
         """Lets go of what has passed."""
-        self.parked = {pair: known for pair, known in self.parked.items() if known[0] > now}
+        self.parked = {pair: until for pair, until in self.parked.items() if until > now}
         self._trickled = {model: last for model, last in self._trickled.items() if now - last < TRICKLE}
         turns = []
         for table, known in (("key", self.keys), ("endpoint", self.endpoints)):
@@ -209,18 +215,13 @@ class Health:
         return Turn(table, number, part, reason)
 
     def _returns_in(self, target: Target, now: float) -> float:
-        parts = (part.returns_at() for part, _ in self._parts(target))
-        pairs = (self.parked[pair][0] for pair in _pairs(target) if pair in self.parked)
-        return max([now, *parts, *pairs]) - now
+        return max([now, *(part.returns_at() for part, _ in self._parts(target))]) - now
 
     def _held_for(self, target: Target, now: float) -> str:
         """The reason of `failover.VERDICTS` for which a target is barred."""
         for part, _ in self._parts(target):
             if part.cooling_until > now:
                 return part.cooling_for if part.cooling_for in VERDICTS else "unavailable"
-        for pair in _pairs(target):
-            if pair in self.parked:
-                return self.parked[pair][1]
         return "unavailable"
 
     def _known(self, table: str) -> dict[int, Part]:
@@ -252,5 +253,8 @@ class Health:
         return True
 
 
-def _pairs(target: Target) -> tuple[Pair, Pair]:
-    return ("key", target.key_id, target.model_id), ("endpoint", target.endpoint_id, target.model_id)
+def _pairs(target: Target, kind: str) -> tuple[Pair, Pair]:
+    return (
+        ("key", target.key_id, target.model_id, kind),
+        ("endpoint", target.endpoint_id, target.model_id, kind),
+    )

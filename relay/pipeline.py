@@ -102,7 +102,7 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
     session = (caller.api_key_id, entry.name, ctx.api_format, brief.needs & OF_KEYS)
     order = engine.affinity.order(session, chosen, ctx.began)
     if not engine.health.well:
-        order = _healthy(engine, ctx, Plan(order, chosen.skipped))
+        order = _healthy(engine, ctx, Plan(order, chosen.skipped), brief.kind)
     job = Job(
         engine, ctx, call, route, brief, payload, chosen,
         order=order, session=session, deadline=ctx.began + total,
@@ -294,10 +294,10 @@ async def _plan(
     return chosen
 
 
-def _healthy(engine: Engine, ctx: StreamContext, chosen: Plan) -> tuple[Target, ...]:
+def _healthy(engine: Engine, ctx: StreamContext, chosen: Plan, kind: str) -> tuple[Target, ...]:
     """Those of a plan that may be asked now. Raises Exhausted, with the earliest return, where none may."""
     now = time.monotonic()
-    order, barred = engine.health.order(chosen.targets, now)
+    order, barred = engine.health.order(chosen.targets, kind, now)
     if order:
         return order
     ctx.explanation = explain(Plan((), (*chosen.skipped, *barred)))

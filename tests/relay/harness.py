@@ -62,11 +62,12 @@ class House:
                 await asyncio.sleep(0.01)
         return found
 
-    def recover(self) -> None:
-        """Holds nothing against any key or endpoint any more, as an operator may ask for."""
+    def afresh(self) -> None:
+        """As if nothing had been asked yet: nothing is held against anybody, no session keeps to a key."""
+        self.engine.affinity.clear()
         health = self.engine.health
         held = {("key", each) for each in health.keys} | {("endpoint", each) for each in health.endpoints}
-        for table, number in held | {(table, number) for table, number, _ in health.parked}:
+        for table, number in held | {pair[:2] for pair in health.parked}:
             health.recover(table, number)
 
     async def idle(self, within: float = 5) -> None:

@@ -81,6 +81,7 @@ async def test_refused_keys_do_not_count_but_for_the_eighth(door: str) -> None:
         answer = await CHAT.send(each)
         assert (answer.status_code, text(CHAT, answer.text)) == (200, TEXT)
         assert len(await tried(each, count=1)) == 8
+        each.afresh()
         each.vendor.script(["fault-429"])
         for secret in secrets(10):
             each.vendor.script(secret=secret)
@@ -102,6 +103,7 @@ async def test_the_caps_are_settings(door: str) -> None:
         await CHAT.send(each)
         expected = [("vendor", "server_error")] * 4 + [("second", "server_error")]
         assert await tried(each, count=1) == expected
+        each.afresh()
         each.vendor.script(["fault-402"])
         await CHAT.send(each)
         assert len(await tried(each, count=2)) == 6
@@ -152,6 +154,7 @@ async def test_an_error_whose_words_never_come_is_judged_by_its_status(
     monkeypatch.setattr(attempts, "ERROR_PATIENCE", 0.1)
     async with house(door, keys=(ONE, TWO)) as each:
         for ask in (CHAT, *STREAMED):
+            each.afresh()
             head = b"HTTP/1.1 500 Oops\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
             each.vendor.script(raw=[head], secret=ONE, then="stall")
             answer = await ask.send(each)
@@ -233,6 +236,7 @@ BEATS = {
 async def test_a_silent_vendor_does_not_keep_the_client_waiting_for_a_status(door: str) -> None:
     async with house(door, keys=(ONE, TWO), knobs=SOON) as each:
         for number, ask in enumerate(STREAMED, 1):
+            each.afresh()
             each.vendor.script(["wait-250.fault-529"], secret=ONE)
             answer = await ask.send(each)
             assert answer.status_code == 200
@@ -256,6 +260,7 @@ async def test_after_a_silent_commit_a_failure_is_told_in_band(door: str) -> Non
     async with house(door, keys=(ONE, TWO), knobs=SOON) as each:
         each.vendor.script(["wait-150.fault-529"])
         for number, ask in enumerate(STREAMED, 1):
+            each.afresh()
             answer = await ask.send(each)
             assert answer.status_code == 200
             body = answer.text
@@ -317,6 +322,7 @@ async def test_the_official_clients_ignore_what_keeps_a_stream_alive(door: str) 
         each.vendor.script(["pause-250.after-5"], secret=TWO)
         clients = (through_openai, through_responses, through_anthropic, through_gemini)
         for number, client in enumerate(clients, 1):
+            each.afresh()
             each.vendor.script(["wait-250.fault-529"], secret=ONE)
             assert await client(each) == TEXT
             final = (await each.settled(number))[-1]

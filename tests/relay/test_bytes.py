@@ -228,6 +228,7 @@ async def test_only_whole_frames_are_forwarded_before_a_stream_breaks(door: str)
             each.vendor.script(["chunks-8.utf8.cut-100000"])
             whole = (await ask.send(each, **(ASKED if ask.format == "openai_chat" else {}))).content
             for fault in ("half-line", "cut-utf8", "truncated", "cut", "reset"):
+                each.afresh()
                 each.vendor.script([f"chunks-8.utf8.fault-{fault}.after-5"])
                 told = (await ask.send(each, **(ASKED if ask.format == "openai_chat" else {}))).content
                 mark = told.rindex(b"{", 0, told.rindex(b'"error"')) if ask.array else told.rindex(b"data:")

@@ -249,6 +249,7 @@ async def test_exactly_this_set_reaches_the_client(door: str) -> None:
         seen: set[str] = set()
         for play in ("ok", "fault-400", "fault-500", "fault-429.retry-3", "fault-redirect"):
             for ask in ASKS:
+                each.afresh()
                 each.vendor.script([play])
                 answer = await ask.send(each, headers={"origin": "https://elsewhere.example"})
                 names = set(answer.headers)

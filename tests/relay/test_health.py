@@ -16,6 +16,7 @@ from relay.health import Health
 from tests.relay.asks import Ask
 from tests.relay.harness import House, house
 from tests.relay.targets import target
+from wire.types import COUNT_TOKENS, GENERATE
 
 CHAT = Ask("openai_chat")
 FAR = 10_000.0
@@ -36,13 +37,13 @@ def keys(order: tuple[Target, ...]) -> list[int]:
 def kill(made: Health, one: Target, now: float = 0.0) -> None:
     """Opens the key's breaker."""
     for _ in range(5):
-        made.failed(one, "server_error", None, now)
+        made.failed(one, "server_error", None, now, kind=GENERATE)
 
 
 def test_nothing_is_held_against_anybody_at_first() -> None:
     made, three = health(), targets(3)
     assert made.well
-    assert made.order(three, 0) == (tuple(three), [])
+    assert made.order(three, GENERATE, 0) == (tuple(three), [])
     assert made.succeeded(three[0], 0) == []
 
 
@@ -54,31 +55,47 @@ def test_nothing_is_held_against_anybody_at_first() -> None:
         ("overloaded", 7.0, "key: cooling", 7),
         ("out_of_money", None, "key: out of money", 600),
         ("key_refused", None, "key: key refused", 600),
-        ("not_permitted", None, "key: parked with this model", 300),
-        ("unsupported", None, "endpoint: parked with this model", 300),
-        ("unsupported_request", None, "endpoint: parked with this model", 300),
     ],
 )
 def test_what_one_failure_means(reason: str, retry_after: float | None, barred: str, until: float) -> None:
     made, one = health(), target()
-    made.failed(one, reason, retry_after, 0)
+    made.failed(one, reason, retry_after, 0, kind=GENERATE)
     assert (made.barred(one, until - 0.1), made.barred(one, until)) == (barred, "")
-    other = target(model_id=2)
-    assert bool(made.barred(other, 1)) is ("parked" not in barred)
+    assert made.barred(target(model_id=2), 1) == barred
+
+
+@pytest.mark.parametrize(
+    ("reason", "same"),
+    [
+        ("not_permitted", {"endpoint_id": 2}),
+        ("unsupported", {"key_id": 2}),
+        ("unsupported_request", {"key_id": 2}),
+    ],
+)
+def test_who_does_not_serve_a_model_is_asked_for_it_after_all_others(
+    reason: str, same: dict[str, int]
+) -> None:
+    made, one = health(), target()
+    made.failed(one, reason, None, 0, kind=COUNT_TOKENS)
+    sharer, other = target(**same), target(key_id=3, endpoint_id=3)
+    assert made.order([one, sharer, other], COUNT_TOKENS, 299)[0] == (other, one, sharer)
+    assert made.order([one, sharer], COUNT_TOKENS, 299)[0] == (one, sharer)
+    for kind, now in ((COUNT_TOKENS, 300), (GENERATE, 299)):
+        assert made.order([one, sharer, other], kind, now) == ((one, sharer, other), [])
 
 
 @pytest.mark.parametrize("reason", ["caller", "blocked_address", "redirect", "encoding", "too_large"])
 def test_what_is_not_the_vendor_s_fault_changes_nothing(reason: str) -> None:
     made = health()
     for _ in range(20):
-        assert made.failed(target(), reason, None, 0) == []
+        assert made.failed(target(), reason, None, 0, kind=GENERATE) == []
     assert made.well
 
 
 def test_a_dead_key_is_left_alone_and_its_endpoint_is_not_blamed() -> None:
     made, three = health(), targets(3)
     kill(made, three[0])
-    order, skipped = made.order(three, 1)
+    order, skipped = made.order(three, GENERATE, 1)
     assert keys(order) == [2, 3]
     assert [(each.target.key_id, each.reason) for each in skipped] == [(1, "key: breaker open, 29 s left")]
     assert made.endpoints[1].state == "closed"
@@ -87,7 +104,7 @@ def test_a_dead_key_is_left_alone_and_its_endpoint_is_not_blamed() -> None:
 def test_an_endpoint_at_which_two_keys_fail_is_to_blame() -> None:
     made, three = health(), targets(3)
     for each in (three[0], three[1]) * 3:
-        made.failed(each, "server_error", None, 0)
+        made.failed(each, "server_error", None, 0, kind=GENERATE)
     assert made.barred(three[2], 1) == "endpoint: breaker open"
 
 
@@ -101,7 +118,7 @@ def test_breakers_take_half_of_a_pool_out_at_most() -> None:
     made, four = health(), [target(key_id=each, endpoint_id=each) for each in range(1, 5)]
     for now, each in enumerate(four):
         kill(made, each, now)
-    order, skipped = made.order(four, 5)
+    order, skipped = made.order(four, GENERATE, 5)
     assert keys(order) == [1, 2]
     assert [each.target.key_id for each in skipped] == [3, 4]
 
@@ -109,35 +126,35 @@ def test_breakers_take_half_of_a_pool_out_at_most() -> None:
 def test_to_a_sole_place_that_is_open_one_request_a_second_goes_through() -> None:
     made, one = health(keys=1), target()
     kill(made, one)
-    sent = [bool(made.order([one], 1 + tenth / 10)[0]) for tenth in range(25)]
+    sent = [bool(made.order([one], GENERATE, 1 + tenth / 10)[0]) for tenth in range(25)]
     assert sent.count(True) == 3
 
 
 def test_a_half_open_place_gets_one_probe_and_no_trickle() -> None:
     made, one = health(keys=1), target()
     kill(made, one)
-    assert made.order([one], 30)[0] == (one,)
+    assert made.order([one], GENERATE, 30)[0] == (one,)
     probe: Any = object()
     made.enter(one, probe, 30)
-    assert made.order([one], 30)[0] == ()
-    assert made.order([one], 40)[0] == ()
+    assert made.order([one], GENERATE, 30)[0] == ()
+    assert made.order([one], GENERATE, 40)[0] == ()
     made.leave(one, probe)
-    assert made.order([one], 40)[0] == (one,)
+    assert made.order([one], GENERATE, 40)[0] == (one,)
 
 
 def test_the_earliest_return_is_told() -> None:
     made, two = health(), targets(2)
-    made.failed(two[0], "throttled", 40.0, 0)
-    made.failed(two[1], "throttled", 25.0, 0)
+    made.failed(two[0], "throttled", 40.0, 0, kind=GENERATE)
+    made.failed(two[1], "throttled", 25.0, 0, kind=GENERATE)
     assert made.returns_in(two, 5) == 20
     assert made.returns_in([], 5) is None
 
 
 def test_what_has_passed_is_forgotten() -> None:
     made, one = health(), target()
-    made.failed(one, "throttled", 5.0, 0)
-    made.failed(one, "unsupported", None, 0)
-    made.failed(one, "server_error", None, 0)
+    made.failed(one, "throttled", 5.0, 0, kind=GENERATE)
+    made.failed(one, "unsupported", None, 0, kind=GENERATE)
+    made.failed(one, "server_error", None, 0, kind=GENERATE)
     made.forget(1)
     assert not made.well
     made.forget(FAR)
@@ -146,7 +163,7 @@ def test_what_has_passed_is_forgotten() -> None:
 
 def test_each_turn_is_told_once_with_its_reason() -> None:
     made, one = health(), target()
-    turns = [turn for _ in range(6) for turn in made.failed(one, "reset", None, 0)]
+    turns = [turn for _ in range(6) for turn in made.failed(one, "reset", None, 0, kind=GENERATE)]
     assert [(turn.table, turn.reason) for turn in turns] == [("key", "breaker open: reset")]
     back = []
     for number in range(3):

@@ -137,6 +137,7 @@ async def test_what_a_vendor_echoes_reaches_neither_client_nor_journal_nor_log(
         for play in PLAYS:
             each.vendor.script([f"fault-{play}.leak"])
             for ask in ASKS:
+                each.afresh()
                 answer = await ask.send(each)
                 assert answer.status_code >= 400
                 for canary in CANARIES:

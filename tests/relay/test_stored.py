@@ -140,6 +140,7 @@ async def test_a_continued_response_goes_to_the_key_that_holds_it(door: str) -> 
             assert following != name
         assert (await each.http.get(f"/v1/responses/{following}")).status_code == 200
         assert each.vendor.requests[-1].secret == TWO
+        each.afresh()
         await made(each)
         assert each.vendor.requests[-1].secret == ONE
 

@@ -80,6 +80,7 @@ async def test_a_form_is_sent_again_to_the_next_key(door: str) -> None:
         for play in ("fault-500", "fault-401", "fault-429", "fault-close-head"):
             each.vendor.script([play], secret=ONE)
             for size in (1000, 2_000_000):
+                each.afresh()
                 content = form(size=size)
                 answer = await send(each, content)
                 assert answer.status_code == 200, play
@@ -247,6 +248,7 @@ async def test_an_error_in_place_of_sound_is_followed_by_the_next_key(door: str)
             ("/v1/moderations", {"model": "sim", "input": "hello"}),
             ("/v1/rerank", {"model": "sim", "query": "hello", "documents": ["a"]}),
         ):
+            each.afresh()
             answer = await each.http.post(path, json=body)
             assert answer.status_code == 200, path
             assert b"overloaded" not in answer.content, path
