@@ -131,7 +131,7 @@ def replace_secret() -> None:
 def replace_secret_by_form(browser: Client) -> None:
     posted = {
         "name": "key-1", "secret": NEW, "is_active": "on", "priority": "0", "weight": "1",
-        "cost_multiplier": "1", **management("state"),
+        "cost_multiplier": "1", "affinity_seconds": "300", **management("state"),
     }  # fmt: skip
     fill(world.address(Key, "change", Key.objects.get(name="key-1").pk), posted, browser)
 
