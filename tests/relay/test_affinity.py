@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from relay.affinity import Affinity, Session
+from relay.hints import Pinned
 from relay.scheduler import Plan, plan
 from tests.relay.asks import STREAMED, WHOLE
 from tests.relay.harness import house
@@ -94,6 +96,32 @@ def test_the_oldest_session_goes_first_at_the_bound() -> None:
         affinity.keep(session, made.targets[1], made, 0)
     kept = [session for session in sessions if affinity.order(session, made, 1) != made.targets]
     assert kept == sessions[1:]
+
+
+def test_others_are_told_of_a_new_place_now_and_again_and_of_its_end() -> None:
+    told: list[tuple[int, float]] = []
+    affinity, made = Affinity(10, lambda _, place, seconds: told.append((place[1], seconds))), three()
+    other = made.targets[1]
+    for now in range(0, 300, 20):
+        affinity.keep(ONE, other, made, now)
+    assert told == [(other.key_id, 300)] * 4
+    affinity.drop(ONE, other)
+    affinity.drop(ONE, other)
+    assert told[4:] == [(other.key_id, 0)]
+
+
+def test_what_others_tell_is_taken_in_and_not_told_again() -> None:
+    told: list[Any] = []
+    affinity, made = Affinity(10, lambda *word: told.append(word)), three()
+    other = made.targets[1]
+    word = Pinned("b", *ONE[:3], (), other.endpoint_id, other.key_id, other.upstream_name, 300.0)
+    affinity.heard(word, 0)
+    assert first(affinity, made, 299) == other.key_id
+    affinity.heard(msgspec.structs.replace(word, key_id=99, seconds=0.0), 0)
+    assert first(affinity, made, 299) == other.key_id
+    affinity.heard(msgspec.structs.replace(word, seconds=0.0), 0)
+    assert first(affinity, made, 299) == made.targets[0].key_id
+    assert told == []
 
 
 @pytest.mark.django_db(transaction=True)

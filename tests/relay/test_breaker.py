@@ -166,3 +166,53 @@ def test_memory_is_bounded() -> None:
     for _ in range(3 * MOST_REMEMBERED):
         made.succeeded(0)
     assert len(made._outcomes) == MOST_REMEMBERED
+
+
+def test_where_another_process_saw_it_fail_one_failure_is_enough_for_a_minute() -> None:
+    made = part()
+    made.suspect(0)
+    assert made.barred(1) == ""
+    assert not made.is_well(59)
+    assert made.failed(59, 0.0)
+    late = part()
+    late.suspect(0)
+    assert not late.failed(60, 0.0)
+
+
+def test_where_another_process_found_it_well_a_probe_may_go_at_once() -> None:
+    made = opened()
+    made.clear_suspicion(5)
+    assert made.barred(5) == ""
+    assert made.state == "open"
+
+
+def test_a_success_lets_the_next_probe_go_while_its_stream_goes_on() -> None:
+    made, stream = opened(), object()
+    made.enter(stream, 30)
+    assert made.barred(30) == "breaker half open, a probe is under way"
+    made.succeeded(31)
+    assert made.barred(31) == ""
+
+
+def test_a_time_of_being_left_alone_ends_once() -> None:
+    made = part()
+    made.throttled(0, 10)
+    assert not made.has_cooled(9)
+    assert made.has_cooled(10)
+    assert not made.has_cooled(11)
+
+
+def test_what_is_left_alone_longer_already_keeps_its_reason() -> None:
+    made = part()
+    made.leave_alone(600, "key_refused")
+    made.throttled(0, 10)
+    assert (made.barred(1), made.barred(599), made.barred(600)) == ("key refused", "key refused", "")
+
+
+def test_what_was_known_before_a_restart_holds_on() -> None:
+    made = part()
+    made.reopen(45, 3)
+    assert (made.barred(44), made.barred(45)) == ("breaker open", "")
+    made.enter(object(), 45)
+    made.failed(46, 0.0)
+    assert made.opened_until == 46 + 240

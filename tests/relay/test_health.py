@@ -13,6 +13,7 @@ from providers.models import Key
 from providers.types import Target
 from relay.breaker import Rules
 from relay.health import Health
+from relay.hints import Held
 from tests.relay.asks import Ask
 from tests.relay.harness import House, house
 from tests.relay.targets import target
@@ -174,6 +175,31 @@ def test_each_turn_is_told_once_with_its_reason() -> None:
     assert [(turn.table, turn.part.state, turn.reason) for turn in back] == [
         ("key", "closed", "answers again")
     ]
+
+
+# From other processes
+
+
+def test_a_vendor_s_word_counts_for_all_and_another_s_experience_as_a_warning() -> None:
+    made, three = health(keys=1), [target(key_id=each, endpoint_id=each) for each in (1, 2, 3)]
+    made.heard(Held("b", "key", 1, "closed", 20.0, "throttled"), 0)
+    made.heard(Held("b", "endpoint", 2, "open", 0.0, ""), 0)
+    made.heard(Held("b", "key", 3, "closed", 0.0, ""), 0)
+    assert [made.barred(each, 1) for each in three] == ["key: cooling", "", ""]
+    made.failed(three[1], "server_error", None, 1, kind=GENERATE)
+    assert made.barred(three[1], 1) == "endpoint: breaker open"
+    made.heard(Held("b", "endpoint", 2, "closed", 0.0, ""), 5)
+    assert made.barred(three[1], 5) == ""
+
+
+def test_who_is_recovered_has_nothing_against_it() -> None:
+    made, two = health(), targets(2)
+    for each in two:
+        made.failed(each, "throttled", None, 0, kind=GENERATE)
+        made.failed(each, "not_permitted", None, 0, kind=GENERATE)
+    made.recover("key", 1)
+    assert keys(made.order(two, GENERATE, 1)[0]) == [1]
+    assert {pair[1] for pair in made.parked} == {2}
 
 
 # Through the whole relay
