@@ -38,8 +38,11 @@ DOTS = "••••"
 PROVIDER = {each: each for each in ("is_active", "priority", "billing", "website")}
 ENDPOINT = {
     each: each
-    for each in ("base_url", "is_active", "allow_private", "credential_style", "headers", "proxy", "quirks")
-}
+    for each in (
+        "base_url", "is_active", "allow_private", "credential_style", "headers", "proxy", "quirks",
+        "probe_seconds",
+    )
+}  # fmt: skip
 TIMEOUTS = {each: f"{each}_timeout" for each in ("connect", "first_byte", "first_event", "idle", "total")}
 KEY = {
     each: each

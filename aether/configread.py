@@ -260,6 +260,7 @@ ENDPOINT = row(
         "headers": mapping(text),
         "proxy": optional_text,
         "quirks": texts,
+        "probe_seconds": seconds,
         "timeouts": row(dict.fromkeys(("connect", "first_byte", "first_event", "idle", "total"), seconds)),
     },
     needs=("format", "base_url"),

@@ -87,6 +87,7 @@ UNFOLD: dict[str, Any] = {
                     _page(_("Keys"), "key", "providers.key"),
                     _page(_("Models"), "deployed_code", "providers.model"),
                     _page(_("Deployments"), "account_tree", "providers.deployment"),
+                    _page(_("Changes of state"), "monitor_heart", "providers.stateevent"),
                 ],
             },
             {
@@ -114,7 +115,7 @@ UNFOLD: dict[str, Any] = {
                 "collapsible": True,
                 "items": [
                     _page(_("Dead letters"), "mail_off", "usage.deadletter"),
-                    _page(_("Key states"), "monitor_heart", "providers.keystate"),
+                    _page(_("Key states"), "ecg_heart", "providers.keystate"),
                     _page(_("Endpoint states"), "lan", "providers.endpointstate"),
                     _page(_("API key states"), "schedule", "consumers.apikeystate"),
                     _page(_("Rollups"), "functions", "usage.rollup"),

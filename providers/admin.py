@@ -19,11 +19,14 @@ from providers.cells import (
     lies_inside,
     machine_state,
     price_of_row,
+    reason_of,
     state_of,
     warn_of_price,
     warn_of_private,
     working,
 )
+from providers.condition import HealthActions, ProviderHealth, event_condition, event_what
+from providers.events import StateEvent
 from providers.forms import FIELDS, EndpointForm, KeyForm
 from providers.inlines import (
     STATE_FIELDS,
@@ -36,12 +39,14 @@ from providers.inlines import (
     StateCells,
 )
 from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Model, Provider
+from usage.filters import NamedFilter
 from usage.pages import (
     Ledger,
     LongPage,
     Picked,
     Switch,
     badge,
+    column,
     counted,
     instant,
     link,
@@ -61,7 +66,7 @@ PRICE_FIELDS = (
 
 
 @admin.register(Provider)
-class ProviderAdmin(ProviderActions, Switch[Provider], Picked[Provider]):
+class ProviderAdmin(ProviderActions, ProviderHealth, Switch[Provider], Picked[Provider]):
     fields_as = FIELDS
     list_display = (
         "name",
@@ -126,7 +131,7 @@ class ProviderAdmin(ProviderActions, Switch[Provider], Picked[Provider]):
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(EndpointActions, Guarded, Switch[Endpoint]):
+class EndpointAdmin(EndpointActions, HealthActions[Endpoint], Guarded, Switch[Endpoint]):
     form = EndpointForm
     fields_as = FIELDS
     list_display = ("format", "provider_shown", "base_url", "switched_shown", "state_shown", "private_shown")
@@ -138,6 +143,7 @@ class EndpointAdmin(EndpointActions, Guarded, Switch[Endpoint]):
     fieldsets = (
         (None, {"fields": (("provider", "format"), "base_url", ("is_active", "allow_private"))}),
         (_("How it is called"), {"fields": (("credential_style", "proxy"), "headers", "quirks")}),
+        (_("Probes"), {"fields": ("probe_seconds",)}),
         (
             _("Timeouts"),
             {
@@ -154,8 +160,8 @@ class EndpointAdmin(EndpointActions, Guarded, Switch[Endpoint]):
         ),
     )
     inlines = (EndpointStateInline,)
-    actions = ("test", *Switch.actions)
-    actions_detail = ("test_one", *Switch.actions_detail)
+    actions = ("test", *Switch.actions, "recover", "probe")
+    actions_detail = ("test_one", "probe_one", "recover_one", "park_one", *Switch.actions_detail)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> tuple[Any, ...]:
         # Moved to another provider, an endpoint would be sent that provider's keys.
@@ -195,7 +201,7 @@ class EndpointAdmin(EndpointActions, Guarded, Switch[Endpoint]):
 
 
 @admin.register(Key)
-class KeyAdmin(Switch[Key], LongPage[Key]):
+class KeyAdmin(HealthActions[Key], Switch[Key], LongPage[Key]):
     form = KeyForm
     fields_as = FIELDS
     list_display = (
@@ -226,6 +232,8 @@ class KeyAdmin(Switch[Key], LongPage[Key]):
         (_("What it costs"), {"fields": ("cost_multiplier",)}),
     )
     inlines = (KeyStateInline,)
+    actions = (*Switch.actions, "recover", "probe")
+    actions_detail = ("probe_one", "recover_one", "park_one", *Switch.actions_detail)
 
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.inlines if obj and hasattr(obj, "state") else ()
@@ -422,3 +430,52 @@ class KeyStateAdmin(StateAdmin):
 class EndpointStateAdmin(StateAdmin):
     list_display = ("endpoint", "state_shown", "verdict", "reason", "used_shown", "error_shown")
     list_select_related = ("endpoint__provider",)
+
+
+@admin.register(StateEvent)
+class StateEventAdmin(Ledger[StateEvent]):
+    """What happened to keys and endpoints, newest first."""
+
+    list_display = (
+        "at_shown", "key_shown", "endpoint_shown", "what_shown", "condition_shown", "until_shown",
+        "reason_shown",
+    )  # fmt: skip
+    list_filter = (
+        ("key", NamedFilter),
+        ("endpoint", NamedFilter),
+        ("condition", ChoicesDropdownFilter),
+        ("action", ChoicesDropdownFilter),
+    )
+    list_select_related = ("key__provider", "endpoint__provider")
+    fields = (
+        ("at_shown", "process"),
+        ("key_shown", "endpoint_shown"),
+        ("what_shown", "condition_shown"),
+        ("until_shown", "reason_shown"),
+    )
+    at_shown = column("at", instant, _("time"))
+    until_shown = column("until", instant, _("until"))
+    reason_shown = column("reason", reason_of, _("reason"))
+
+    @admin.display(description=_("key"))
+    def key_shown(self, event: StateEvent) -> SafeString | str:
+        return _named(event.key, "key", event.key_id)
+
+    @admin.display(description=_("endpoint"))
+    def endpoint_shown(self, event: StateEvent) -> SafeString | str:
+        return _named(event.endpoint, "endpoint", event.endpoint_id)
+
+    @admin.display(description=_("what"))
+    def what_shown(self, event: StateEvent) -> str:
+        return event_what(event)
+
+    @admin.display(description=_("state after it"))
+    def condition_shown(self, event: StateEvent) -> SafeString:
+        return event_condition(event)
+
+
+def _named(row: Any, kind: str, number: int | None) -> SafeString | str:
+    """A row by its name, linked to it; by its number where it is gone."""
+    if number is None:
+        return "–"
+    return link(row, f"providers_{kind}_change", number) if row else f"#{number}"

@@ -206,6 +206,7 @@ def _place(endpoint: Endpoint) -> _Place:
         "first_event_timeout": endpoint.first_event_timeout,
         "idle_timeout": endpoint.idle_timeout,
         "total_timeout": endpoint.total_timeout,
+        "probe_seconds": endpoint.probe_seconds,
     }
     return _Place(fields, endpoint.is_active, problem)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +15,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from providers.dialer import Forbidden, check_host
+from providers.events import Condition
 from providers.models import Endpoint, Format, Key, MachineState, Model
 from providers.priced import Priced
+from providers.states import out, standing
 from usage.pages import badge, money
 
 FORMAT_NAMES = dict(Format.choices)
@@ -25,18 +28,50 @@ def formats_named(formats: list[str]) -> str:
     return ", ".join(FORMAT_NAMES.get(each, each) for each in formats) if formats else _("all")
 
 
+TONES = {
+    Condition.PARKED: "info",
+    Condition.REFUSED: "bad",
+    Condition.COOLING: "warn",
+    Condition.OPEN: "bad",
+    Condition.HALF_OPEN: "warn",
+    Condition.READY: "good",
+}
+
+
+def left(until: datetime) -> str:
+    """How long it is until then, as people say it."""
+    seconds = max(0, round((until - timezone.now()).total_seconds()))
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+    for place, (size, name) in enumerate(units):
+        if seconds >= size or size == 1:
+            told = [f"{seconds // size}\u00a0{name}"]
+            if size > 1 and (rest := seconds % size // units[place + 1][0]):
+                told.append(f"{rest}\u00a0{units[place + 1][1]}")
+            return "\u00a0".join(told)
+    return ""
+
+
+def countdown(until: datetime) -> SafeString:
+    """How long it is until then; the browser goes on counting."""
+    return format_html('<span data-until="{}">{}</span>', until.isoformat(), left(until))
+
+
+def reason_of(text: str) -> str:
+    """The machine's reason as people read it."""
+    return text.replace("_", " ")
+
+
 def machine_state(state: MachineState | None) -> SafeString:
     """What automation made of a key or an endpoint, in a word, with the reason to be seen on it."""
-    if state is None or state.updated_at is None:
+    if state is None:
         return badge(_("not used yet"))
-    if state.disabled_at:
-        return badge(_("disabled by machine"), "bad", title=state.reason)
-    if state.cooling_until and state.cooling_until > timezone.now():
-        until = timezone.localtime(state.cooling_until)
-        return badge(_("cooling until %(time)s") % {"time": f"{until:%H:%M:%S}"}, "warn", title=state.reason)
-    if state.breaker not in {"", "closed"}:
-        return badge(_("breaker %(state)s") % {"state": state.breaker}, "warn", title=state.reason)
-    return badge(_("ready"), "good")
+    holds = standing(state, timezone.now())
+    if holds.condition == Condition.READY and state.updated_at is None:
+        return badge(_("not used yet"))
+    text: Any = holds.condition.label
+    if holds.until is not None:
+        text = format_html(_("{state}, {time} left"), state=text, time=countdown(holds.until))
+    return badge(text, TONES[holds.condition], title=reason_of(holds.reason))
 
 
 def ending(key: Key) -> SafeString | str:
@@ -95,6 +130,5 @@ def warn_of_price(request: HttpRequest, model: Model) -> None:
 
 
 def working(prefix: str = "state__") -> Q:
-    """Rows that are on and that the machine has not taken out."""
-    awake = Q(**{f"{prefix}cooling_until": None}) | Q(**{f"{prefix}cooling_until__lte": timezone.now()})
-    return Q(is_active=True) & Q(**{f"{prefix}disabled_at": None}) & awake
+    """Rows that are on and that nothing else keeps out."""
+    return Q(is_active=True) & ~out(prefix, timezone.now())

@@ -125,17 +125,21 @@ class StateCells:
 
     disabled_shown = column("disabled_at", instant, _("disabled by machine"))
     cooling_shown = column("cooling_until", instant, _("cooling until"))
+    opened_shown = column("opened_until", instant, _("breaker open until"))
+    probed_shown = column("probed_at", instant, _("last probed at"))
     used_shown = column("last_used_at", instant, _("last used"))
     updated_shown = column("updated_at", instant, _("updated"))
     error_shown = column("last_error_at", instant, _("last error at"))
 
 
 STATE_FIELDS = (
-    ("breaker", "learned_limit"),
+    ("breaker", "opened_shown"),
     ("verdict", "reason"),
     ("disabled_shown", "cooling_shown"),
     ("used_shown", "updated_shown"),
     ("error_shown", "last_error"),
+    ("probed_shown", "probe_result"),
+    "learned_limit",
 )
 
 

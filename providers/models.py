@@ -20,6 +20,7 @@ from providers.checks import (
     check_proxy,
     check_quirks,
 )
+from providers.events import StateEvent  # noqa: F401 - one of this app's tables
 from providers.priced import Priced
 from usage.money import MoneyField
 from usage.pricing import Price
@@ -170,6 +171,16 @@ class Endpoint(Versioned):
         blank=True,
         validators=[MinValueValidator(0.1)],
         help_text=_("Seconds."),
+    )
+    probe_seconds = models.FloatField(
+        _("probed every"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "Seconds between two probes by which the relay finds out by itself whether it answers: it asks "
+            "for the list of models, which costs nothing. Empty: none."
+        ),
     )
     concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
@@ -427,7 +438,7 @@ class Deployment(Priced):
 
 
 class MachineState(models.Model):
-    """What automation knows and decides; written by the recorder process, never by a form."""
+    """What automation knows and decides, and what operators ask of it; never the operator's own switch."""
 
     verdict = models.CharField(_("last verdict"), max_length=24, blank=True)
     reason = models.CharField(_("reason"), max_length=300, blank=True)
@@ -441,7 +452,15 @@ class MachineState(models.Model):
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)
     last_error = models.CharField(_("last error"), max_length=300, blank=True)
     last_error_at = models.DateTimeField(_("last error at"), null=True, blank=True)
+    probed_at = models.DateTimeField(_("last probed at"), null=True, blank=True)
+    probe_result = models.CharField(_("last probe"), max_length=300, blank=True)
     updated_at = models.DateTimeField(_("updated at"), null=True, blank=True)
+    # What operators ask of the machine, by `providers.states`.
+    parked_until = models.DateTimeField(_("parked until"), null=True, blank=True)
+    parked_reason = models.CharField(_("why it is parked"), max_length=300, blank=True)
+    parked_by = models.CharField(_("parked by"), max_length=150, blank=True)
+    recovered_at = models.DateTimeField(_("recovered by hand at"), null=True, blank=True)
+    probe_asked_at = models.DateTimeField(_("probe asked for at"), null=True, blank=True)
 
     class Meta:
         abstract = True

@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connections, models
 
+from usage import vitals
 from usage.failures import is_transient
+from usage.ids import lower_bound
 from usage.models import Body, StoredResponse
 
 log = logging.getLogger(__name__)
@@ -88,9 +90,20 @@ def expire(model: type[models.Model], now: datetime, *, using: str = "default") 
     return len(gone) == AT_ONCE
 
 
+def outlive(model: type[models.Model], now: datetime, kept: timedelta, *, using: str = "default") -> bool:
+    """Deletes a few rows whose primary key, an id of ours, tells an instant longer ago than `kept`; tells
+    whether there are more."""
+    rows = model._default_manager.using(using)
+    old = rows.filter(pk__lt=lower_bound(now - kept)).order_by("pk")
+    gone = list(old.values_list("pk", flat=True)[:AT_ONCE])
+    rows.filter(pk__in=gone).delete()
+    return len(gone) == AT_ONCE
+
+
 def expiry_jobs(*, using: str = "default") -> list[Job]:
-    """The ledger's own: stored responses and bodies that have had their time."""
+    """The ledger's own: stored responses, bodies and health of moments that have had their time."""
     return [
         Job("expired stored responses", 600, lambda now: expire(StoredResponse, now, using=using)),
         Job("expired bodies", 600, lambda now: expire(Body, now, using=using)),
+        Job("old health", 600, lambda now: vitals.forget(now, using=using)),
     ]

@@ -37,6 +37,7 @@ from usage.models import (
 from usage.months import Months
 from usage.rollup import AttemptFacts, RecordFacts, RollupTables, Sums, quarter_of
 from usage.states import Apply, StateChange
+from usage.vitals import FACTS, Vitals, VitalTables
 
 log = logging.getLogger(__name__)
 astuple = msgspec.structs.astuple
@@ -119,6 +120,7 @@ class Ledger:
         self._letters = Table(DeadLetter, self.connection)
         self._positions = Table(JournalPosition, self.connection)
         self._rollups = RollupTables(self.connection)
+        self._vitals = VitalTables(self.connection)
         self._months = Months(self.connection, (Record, Attempt))
         self._price_ids: dict[bytes, int] = {}
         self._user_agent_ids: dict[str, int] = {}
@@ -126,6 +128,7 @@ class Ledger:
         self._address = self._records.converter("address")
         self._record_facts = _picker(self._records, RecordFacts._fields)
         self._attempt_facts = _picker(self._attempts, AttemptFacts._fields)
+        self._vital_facts = _picker(self._attempts, FACTS)
 
     def apply(self, batch: Sequence[Work], positions: Mapping[str, int], now: int) -> Applied:
         """Applies a batch and moves the segments' positions with it, in one transaction; `now` is Unix
@@ -155,10 +158,11 @@ class Ledger:
         self._months.ensure(map(UUID, finals), now)
         try:
             with transaction.atomic(using=self.using), self.connection.cursor() as cursor:
-                sums = Sums()
-                new = self._insert_finals(cursor, sorted(finals.values(), key=_by_id), sums, now)
+                sums, vitals = Sums(), Vitals()
+                new = self._insert_finals(cursor, sorted(finals.values(), key=_by_id), sums, vitals, now)
                 refused += self._apply_amendments(cursor, amends, sums, now)
                 self._rollups.add(cursor, sums)
+                self._vitals.add(cursor, vitals)
                 self._use_api_keys(new, states)
                 refused += self._apply_states(states)
                 self._bury(cursor, refused, now)
@@ -271,11 +275,14 @@ class Ledger:
         table = payload["table"]
         if table not in self._appliers:
             raise ValueError(f"nobody here keeps the state of “{table}”")
-        return table, StateChange(int(payload["id"]), int(payload["at"]), dict(payload["columns"]))
+        place = f"{work.segment}:{work.line.start}"
+        return table, StateChange(int(payload["id"]), int(payload["at"]), dict(payload["columns"]), place)
 
     # Writing
 
-    def _insert_finals(self, cursor: CursorWrapper, finals: list[Final], sums: Sums, now: int) -> list[Final]:
+    def _insert_finals(
+        self, cursor: CursorWrapper, finals: list[Final], sums: Sums, vitals: Vitals, now: int
+    ) -> list[Final]:
         if not finals:
             return []
         self._refer(cursor, finals, now)
@@ -289,6 +296,7 @@ class Ledger:
             sums.add_record(quarter_of(row[0]), self._record_facts(row))
         for row in tries:
             sums.add_attempt(quarter_of(row[0]), self._attempt_facts(row))
+            vitals.add(row[0], self._vital_facts(row))
         self._keep_stored(cursor, new)
         return new
 

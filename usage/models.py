@@ -352,6 +352,51 @@ class AttemptRollup(Measures):
         return f"{self.quarter:%Y-%m-%d %H:%M}"
 
 
+class HealthBucket(models.Model):
+    """What attempts came to at one place in a short span: `begins` is Unix seconds, `seconds` how long it is.
+    Each attempt is in one bucket of each length, by the instant its request began. Failures are counted by
+    class, as `usage.vitals` names them; `aside` is what was not the vendor's fault."""
+
+    seconds = models.SmallIntegerField()
+    begins = models.BigIntegerField()
+    provider_id = models.BigIntegerField(default=0)
+    endpoint_id = models.BigIntegerField(default=0)
+    key_id = models.BigIntegerField(default=0)
+    format = models.CharField(max_length=20, default="")
+    attempts = models.BigIntegerField(default=0)
+    succeeded = models.BigIntegerField(default=0)
+    gateway = models.BigIntegerField(default=0)
+    timeout = models.BigIntegerField(default=0)
+    throttled = models.BigIntegerField(default=0)
+    overloaded = models.BigIntegerField(default=0)
+    auth = models.BigIntegerField(default=0)
+    money = models.BigIntegerField(default=0)
+    unsupported = models.BigIntegerField(default=0)
+    other = models.BigIntegerField(default=0)
+    aside = models.BigIntegerField(default=0)
+    first_token_count = models.BigIntegerField(default=0)
+    first_token_ms = models.BigIntegerField(default=0)
+
+    DIMENSIONS = ("seconds", "begins", "provider_id", "endpoint_id", "key_id", "format")
+
+    class Meta:
+        verbose_name = _("health of a moment")
+        verbose_name_plural = _("health of moments")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("seconds", "begins", "provider_id", "endpoint_id", "key_id", "format"),
+                name="health_bucket_dimensions",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("endpoint_id", "seconds", "begins"), name="health_bucket_endpoint"),
+            models.Index(fields=("key_id", "seconds", "begins"), name="health_bucket_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.begins}+{self.seconds}"
+
+
 class StoredResponse(models.Model):
     """A Responses object that an upstream keeps: whose it is, and which key can reach it."""
 

@@ -16,11 +16,13 @@ from usage.columns import MOST_PARAMETERS, Table, in_parts, placeholders
 
 
 class StateChange(NamedTuple):
-    """Columns of one row that changed at an instant (Unix milliseconds)."""
+    """Columns of one row that changed at an instant (Unix milliseconds). `place` is where the journal says so
+    (`worker/file:position`), empty where it follows from something else."""
 
     id: int
     at: int
     columns: Mapping[str, Any]
+    place: str = ""
 
 
 Apply = Callable[[Sequence[StateChange], str], None]

@@ -15,6 +15,8 @@ from django.db.models import Model as DjangoModel
 from django.urls import reverse
 
 from consumers.models import ApiKey, ApiKeyState, Consumer, Membership, User
+from providers import states
+from providers.events import StateEvent
 from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Model, Provider
 from usage.ids import attempt_id, request_id
 from usage.models import (
@@ -72,6 +74,10 @@ def supply(name: str = "acme", *, secret: str = CANARY) -> Provider:
     EndpointState.objects.create(
         endpoint=endpoint, updated_at=NOW, disabled_at=NOW, reason="401 from upstream"
     )
+    StateEvent.objects.create(
+        id=states.event_id(round(NOW.timestamp() * 1000), name.encode()), at=NOW, endpoint=endpoint,
+        condition="refused", reason="key_refused", process="w1",
+    )  # fmt: skip
     return provider
 
 

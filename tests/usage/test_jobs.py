@@ -11,7 +11,8 @@ from django.db import OperationalError
 from tests.usage.journals import START, name
 from usage import jobs as jobs_module
 from usage.jobs import Job, Jobs, expire, expiry_jobs
-from usage.models import Body, StoredResponse
+from usage.models import Body, HealthBucket, StoredResponse
+from usage.vitals import COARSE
 
 NOW = datetime.fromtimestamp(START / 1000, UTC)
 
@@ -32,12 +33,14 @@ def test_rows_that_had_their_time_go_a_few_at_a_time(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.django_db
 @pytest.mark.database
-def test_the_ledgers_own_jobs_look_after_bodies_and_stored_responses() -> None:
+def test_the_ledgers_own_jobs_look_after_bodies_stored_responses_and_health() -> None:
     Body.objects.create(request_id=name(1), expires_at=NOW - timedelta(seconds=1))
     Body.objects.create(request_id=name(2), expires_at=NOW + timedelta(seconds=1))
     StoredResponse.objects.create(response_id="resp", created_at=NOW, expires_at=NOW - timedelta(seconds=1))
-    assert [job.work(NOW) for job in expiry_jobs()] == [False, False]
-    assert (Body.objects.count(), StoredResponse.objects.count()) == (1, 0)
+    HealthBucket.objects.create(seconds=COARSE, begins=0)
+    HealthBucket.objects.create(seconds=COARSE, begins=START // 1000)
+    assert [job.work(NOW) for job in expiry_jobs()] == [False, False, False]
+    assert (Body.objects.count(), StoredResponse.objects.count(), HealthBucket.objects.count()) == (1, 0, 1)
 
 
 def test_a_job_comes_back_when_due_at_once_if_it_has_more_and_in_spite_of_a_failure() -> None:

@@ -33,7 +33,7 @@ from usage.models import (
     StoredResponse,
     UserAgent,
 )
-from usage.segments import segments
+from usage.segments import read_lines, segments
 from usage.states import StateChange
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -547,12 +547,14 @@ def test_states_are_handed_to_whoever_keeps_them(
 
     journal = open_journal()
     journal.write("state", {"table": "key", "id": 7, "at": 5, "columns": {"verdict": "cooling"}})
+    (segment,) = segments(journal.directory)
+    said = [each.start for each in read_lines(segment) if each.kind == "state"]
     journal.write("final", finished(1, address="10.0.0.9"))
     journal.write("state", {"table": "weather", "id": 1, "at": 5, "columns": {}})
     open_recorder(appliers={"key": keep("key"), "api_key": keep("api_key")}).drain()
     assert heard == [
         ("api_key", [StateChange(3, START + 1, {"last_used_at": START + 1, "last_address": "10.0.0.9"})]),
-        ("key", [StateChange(7, 5, {"verdict": "cooling"})]),
+        ("key", [StateChange(7, 5, {"verdict": "cooling"}, f"w1/{segment.name}:{said[0]}")]),
     ]
     assert "weather" in DeadLetter.objects.get().reason
 

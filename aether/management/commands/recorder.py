@@ -7,7 +7,7 @@ import signal
 import stat
 import sys
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from types import FrameType
 from typing import Any
@@ -21,8 +21,9 @@ from aether.boot import ensure_database, ensure_migrated
 from aether.recording import appliers
 from aether.supervision import READY
 from changes import feed
+from providers.events import StateEvent
 from usage.bodies import BodyStore
-from usage.jobs import Job, Jobs, expiry_jobs
+from usage.jobs import Job, Jobs, expiry_jobs, outlive
 from usage.recorder import AlreadyRunning, Recorder, recorder_lock
 from usage.segments import forget_leftovers
 
@@ -30,6 +31,7 @@ LOCK_SECONDS = 30
 """How long to wait for the recorder of a server that has just ended."""
 HOUR = 3600
 DAY = 24 * HOUR
+EVENTS_KEPT = timedelta(days=90)
 
 
 class Command(BaseCommand):
@@ -111,6 +113,7 @@ def periodic() -> list[Job]:
         Job("bodies", 1, store_bodies),
         Job("leftovers", HOUR, forget_half_made),
         Job("old changes", DAY, forget_changes),
+        Job("old changes of state", HOUR, lambda now: outlive(StateEvent, now, EVENTS_KEPT)),
         *expiry_jobs(),
     ]
 

@@ -7,14 +7,19 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from aether.terminal import ProgressBar, instant
+from usage import vitals
 from usage.rebuilding import rebuild
 
 
 class Command(BaseCommand):
-    help = "Makes the rollups again from the records; those older than the oldest record are left alone."
+    help = (
+        "Makes the rollups, and the health of the last thirty days, again from the records; what is older "
+        "than the oldest record is left alone."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -37,6 +42,8 @@ class Command(BaseCommand):
         result = rebuild(
             options["since"], options["until"], progress=ProgressBar(wanted=not options["json"]).draw
         )
+        healed = vitals.rebuild(timezone.now(), options["since"], options["until"])
+        result = result._replace(corrected=result.corrected + healed)
         if options["json"]:
             self.stdout.write(json.dumps(result._asdict()))
             return

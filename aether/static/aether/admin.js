@@ -39,3 +39,18 @@ document.addEventListener("input", (event) => {
 document.addEventListener("DOMContentLoaded", () => {
   for (const icon of document.querySelectorAll(".material-symbols-outlined")) icon.setAttribute("aria-hidden", "true");
 });
+
+// What ends at a known time: how long it still is, second by second.
+const left = (until) => {
+  let seconds = Math.max(0, Math.round((new Date(until) - Date.now()) / 1000));
+  const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const place = Math.max(0, units.findIndex(([size]) => seconds >= size || size === 1));
+  return units.slice(place, place + 2).map(([size, name]) => {
+    const number = Math.floor(seconds / size);
+    seconds -= number * size;
+    return number || size === units[place][0] ? `${number}\u00a0${name}` : "";
+  }).filter(Boolean).join("\u00a0");
+};
+setInterval(() => {
+  for (const each of document.querySelectorAll("[data-until]")) each.textContent = left(each.dataset.until);
+}, 1000);
