@@ -17,6 +17,7 @@ from django.utils import timezone
 from changes.models import note
 from providers.events import Condition, StateEvent
 from providers.models import Endpoint, EndpointState, Key, KeyState, MachineState
+from providers.types import Stored
 from usage.columns import Table
 from usage.ids import request_id
 from usage.states import Apply, StateChange, state_table
@@ -200,35 +201,6 @@ def _ask(
 
 
 # What the engine reads
-
-
-class Stored(NamedTuple):
-    """A row of KeyState or EndpointState as the engine reads it, at its start and after each change of kind
-    `health`. `table` is `key` or `endpoint`. Instants are Unix milliseconds, None where there is none; those
-    that have passed are told all the same.
-
-    The machine's own: `breaker` is `closed`, `open`, `half_open` or empty; `openings` in a row;
-    `opened_until`; `cooling_until` with `verdict`, the reason of `failover.VERDICTS` for which it is left
-    alone (`key_refused`, `throttled`, ...); `refused_at`, since when its secret is; `learned_limit`.
-
-    What operators asked: `parked_until`, None again once it is recovered; `recovered_at`: what was held
-    against it before then holds no more; `probe_asked_at`: a probe is wanted, once for each such instant.
-    """
-
-    table: str
-    id: int
-    at: int | None
-    breaker: str
-    openings: int
-    opened_until: int | None
-    cooling_until: int | None
-    verdict: str
-    refused_at: int | None
-    reason: str
-    learned_limit: float | None
-    parked_until: int | None
-    recovered_at: int | None
-    probe_asked_at: int | None
 
 
 COLUMNS = (

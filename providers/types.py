@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from usage.pricing import ONE, Price
 
@@ -82,3 +82,32 @@ class ModelEntry:
     created_at: int
     routing_mode: str = ""
     candidates: tuple[Candidate, ...] = field(default=(), repr=False)
+
+
+class Stored(NamedTuple):
+    """A row of KeyState or EndpointState as the engine reads it, at its start and after each change of kind
+    `health`. `table` is `key` or `endpoint`. Instants are Unix milliseconds, None where there is none; those
+    that have passed are told all the same.
+
+    The machine's own: `breaker` is `closed`, `open`, `half_open` or empty; `openings` in a row;
+    `opened_until`; `cooling_until` with `verdict`, the reason of `failover.VERDICTS` for which it is left
+    alone (`key_refused`, `throttled`, ...); `refused_at`, since when its secret is; `learned_limit`.
+
+    What operators asked: `parked_until`, None again once it is recovered; `recovered_at`: what was held
+    against it before then holds no more; `probe_asked_at`: a probe is wanted, once for each such instant.
+    """
+
+    table: str
+    id: int
+    at: int | None
+    breaker: str
+    openings: int
+    opened_until: int | None
+    cooling_until: int | None
+    verdict: str
+    refused_at: int | None
+    reason: str
+    learned_limit: float | None
+    parked_until: int | None
+    recovered_at: int | None
+    probe_asked_at: int | None

@@ -9,7 +9,8 @@ from typing import Literal
 
 State = Literal["closed", "open", "half_open"]
 OPEN = "breaker open"
-COOLING = {"key_refused": "key refused", "out_of_money": "out of money", "parked": "parked"}
+PARKED = "parked"
+COOLING = {"key_refused": "key refused", "out_of_money": "out of money", PARKED: "parked by an operator"}
 """What it is called when a place is left alone for a time, by the reason; else `cooling`."""
 
 

@@ -11,7 +11,7 @@ import secrets
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from changes import feed
 from consumers import auth
-from providers import catalog
+from providers import catalog, states
 from providers.catalog import Catalog
 from providers.types import Target
 from relay.affinity import Affinity, Place, Session
@@ -110,6 +110,7 @@ class Engine:
     async def __aenter__(self) -> Engine:
         self._position = await self.in_thread(feed.latest)
         self.catalog = await self.in_thread(catalog.build)
+        await self._know(None)
         await self.upstream.__aenter__()
         self.ledger.open()
         self._tasks = [
@@ -333,10 +334,12 @@ class Engine:
     async def _follow(self) -> None:
         """Reads all that changed since the last look, however much it is, and obeys it."""
         position, stale = self._position, False
+        turned: set[str] = set()
         while seen := await self.in_thread(feed.since, position):
             self.callers.forget(seen)
             await self._review(seen)
             stale = stale or any(each.kind in catalog.KINDS for each in seen)
+            turned |= {each.object_id for each in seen if each.kind == states.HEALTH}
             position = seen[-1].id
             if len(seen) < feed.BATCH:
                 break
@@ -345,8 +348,17 @@ class Engine:
             self.catalog = await self.in_thread(catalog.build)
             self.plans.clear()
             self.affinity.clear()  # what an operator prefers now goes before where a session was
+        if turned:
+            await self._know(turned)
         self._position = position
         self.callers.confirm(time.time())
+
+    async def _know(self, objects: Collection[str] | None) -> None:
+        """Reads what the tables say of the health of these objects (None: all), and obeys it."""
+        rows = await self.in_thread(states.load, objects)
+        wall, now = time.time(), time.monotonic()
+        for row in rows:
+            self.health.know(row, wall, now)
 
     async def _review(self, seen: Sequence[feed.Seen]) -> None:
         """Ends the open requests of API keys that no longer work."""

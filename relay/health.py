@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from providers.types import Target
-from relay.breaker import OPEN, Part, Rules
+from providers.types import Stored, Target
+from relay.breaker import OPEN, PARKED, Part, Rules
 from relay.failover import (
     AUTH,
     GATEWAY,
@@ -29,6 +29,8 @@ OUT_SECONDS = 600.0
 """After which a key that was refused, or out of money, is tried again."""
 TRICKLE = 1.0
 """Seconds between two requests to a place whose breaker is open, where there is no other."""
+FAR = 86_400.0
+"""Seconds that nobody waits for: until when is not told."""
 Pair = tuple[str, int, int, str]
 """`key` or `endpoint`, its id, a model's, and what for: who does not count tokens may generate."""
 
@@ -56,6 +58,7 @@ class Health:
         self.endpoints: dict[int, Part] = {}
         self.parked: dict[Pair, float] = {}
         self._trickled: dict[int, float] = {}
+        self._recovered: dict[tuple[str, int], int] = {}
 
     @property
     def well(self) -> bool:
@@ -95,7 +98,8 @@ class Health:
                 continue
             if reason.endswith(OPEN):
                 broken.append(target)
-            skipped.append(Skipped(target, f"{reason}, {self._returns_in(target, now):.0f} s left"))
+            left = self._returns_in(target, now)
+            skipped.append(Skipped(target, f"{reason}, {left:.0f} s left" if left < FAR else reason))
         free += parked
         broken.sort(key=self._failed_at)
         spared = broken[: len(broken) - max(1, (len(free) + len(broken)) // 2)]
@@ -135,9 +139,27 @@ class Health:
         elif hint.state == "closed" and part is not None:
             part.clear_suspicion(now)
 
-    def part(self, table: str, number: int) -> Part:
-        """A key or endpoint, to be told what is known of it from elsewhere."""
-        return self._part(self._known(table), number)
+    def know(self, row: Stored, wall: float, now: float) -> None:
+        """What the tables say of a key or endpoint: at this process's start, and when an operator asked for
+        something. `wall` is `now` in Unix seconds.
+
+        An operator's recovery holds for all that was before it; an operator's parking goes before everything;
+        of what the machine wrote, what has not passed yet counts."""
+        place = (row.table, row.id)
+        if row.recovered_at is not None and row.recovered_at > self._recovered.get(place, 0):
+            self._recovered[place] = row.recovered_at
+            self.recover(*place)
+        held: list[tuple[float, str]] = []
+        for at, reason in ((row.cooling_until, row.verdict), (row.parked_until, PARKED)):
+            if at is not None and at / 1000 > wall:
+                held.append((now + at / 1000 - wall, reason))
+        opened = row.breaker in ("open", "half_open")
+        if held or opened:
+            part = self._part(self._known(row.table), row.id)
+            for until, reason in held:
+                part.leave_alone(until, reason)
+            if opened and part.state == "closed":
+                part.reopen(now + max(0.0, (row.opened_until or 0) / 1000 - wall), row.openings)
 
     # What attempts tell
     # --------------------------------------------------------------------------------------------------

@@ -34,6 +34,9 @@ from wire.types import COUNT_TOKENS, STORED, TRANSCRIBE, BadRequest, Brief, Faul
 
 log = logging.getLogger("aether.relay")
 
+LONGEST_WAIT = 600.0
+"""Seconds that a client is ever told to wait."""
+
 
 async def relay(engine: Engine, call: Call) -> Answer:
     """Answers one request. Whatever happens, a request with a valid API key settles exactly once. Raises
@@ -302,7 +305,7 @@ def _healthy(engine: Engine, ctx: StreamContext, chosen: Plan, kind: str) -> tup
         return order
     ctx.explanation = explain(Plan((), (*chosen.skipped, *barred)))
     fault, wait = final_fault(engine.health.failures(chosen.targets, now))
-    raise Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(wait)))
+    raise Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(min(wait, LONGEST_WAIT))))
 
 
 def _nobody(entry: ModelEntry, reasons: set[str], *, pinned: bool) -> RelayError:

@@ -13,6 +13,7 @@ from changes.models import Change
 from providers import states
 from providers.events import Condition, StateEvent
 from providers.models import Endpoint, EndpointState, Key, KeyState, Provider
+from providers.types import Stored
 from tests.usage.conftest import OpenJournal, OpenRecorder, journals, open_journal, open_recorder
 from tests.usage.journals import START
 from usage.jobs import outlive
@@ -271,7 +272,7 @@ def test_the_engine_reads_back_what_was_asked_and_what_the_machine_told(asked: K
         recovered_at=EARLIER, probe_asked_at=NOW, updated_at=NOW,
     )  # fmt: skip
     (read,) = states.load([f"key:{asked.pk}"])
-    assert read == states.Stored(
+    assert read == Stored(
         "key", asked.pk, milliseconds(NOW), "open", 3, milliseconds(LATER), milliseconds(SOON), "key_refused",
         milliseconds(EARLIER), "key_refused", 4.5, milliseconds(LATER), milliseconds(EARLIER),
         milliseconds(NOW),

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
 
-from providers.models import Key
-from providers.types import Target
+from providers import states
+from providers.models import Key, KeyState
+from providers.types import Stored, Target
 from relay.breaker import Rules
 from relay.health import Health
 from relay.hints import Held
@@ -177,6 +182,65 @@ def test_each_turn_is_told_once_with_its_reason() -> None:
     ]
 
 
+# From the tables
+
+WALL = 1_800_000_000.0
+
+
+def row(**columns: Any) -> Stored:
+    """What the tables say of key 1, of which nothing is held but `columns`; seconds from WALL as instants."""
+    nothing: dict[str, Any] = dict.fromkeys(Stored._fields) | {
+        "table": "key", "id": 1, "breaker": "", "openings": 0, "verdict": "", "reason": "",
+    }  # fmt: skip
+    instants = {
+        name: round((WALL + value) * 1000) if name.endswith(("_at", "_until")) else value
+        for name, value in columns.items()
+    }
+    return Stored(**(nothing | instants))
+
+
+@pytest.mark.parametrize(
+    ("columns", "barred", "free_at"),
+    [
+        ({"cooling_until": 20, "verdict": "throttled"}, "key: cooling", 120),
+        ({"cooling_until": 900, "verdict": "key_refused"}, "key: key refused", 1000),
+        ({"breaker": "open", "opened_until": 25, "openings": 2}, "key: breaker open", 125),
+        ({"parked_until": 5000}, "key: parked by an operator", 5100),
+        (
+            {"parked_until": 5000, "cooling_until": 20, "verdict": "throttled"},
+            "key: parked by an operator",
+            5100,
+        ),
+        ({"cooling_until": -1, "verdict": "throttled"}, "", 100),
+        ({"breaker": "half_open"}, "", 100),
+        ({"breaker": "closed", "recovered_at": -5}, "", 100),
+    ],
+)
+def test_what_was_held_before_a_restart_is_held_on(
+    columns: dict[str, Any], barred: str, free_at: float
+) -> None:
+    made, one = health(), target()
+    made.know(row(**columns), WALL, 100)
+    assert made.barred(one, 100) == barred
+    assert made.barred(one, free_at) == ""
+
+
+def test_an_operator_s_recovery_holds_once_for_what_was_before_it() -> None:
+    made, one = health(), target()
+    kill(made, one)
+    made.know(row(recovered_at=0), WALL, 1)
+    assert made.barred(one, 1) == ""
+    kill(made, one, 2)
+    made.know(row(recovered_at=0), WALL, 3)
+    assert made.barred(one, 3) == "key: breaker open"
+
+
+def test_what_is_parked_without_an_end_is_told_without_one() -> None:
+    made, one = health(), target()
+    made.know(row(parked_until=10**9), WALL, 0)
+    assert [each.reason for each in made.order([one], GENERATE, 1)[1]] == ["key: parked by an operator"]
+
+
 # From other processes
 
 
@@ -257,3 +321,33 @@ async def test_a_dead_key_is_left_alone_after_a_few_requests(door: str) -> None:
             each.engine.affinity._pins.clear()  # each as if by another caller
         wasted = sum(tried.count("key-1") for tried in await used(each, 12))
         assert wasted <= 6
+
+
+async def test_what_an_operator_parks_or_recovers_is_obeyed_at_once(door: str) -> None:
+    async def first_key() -> str:
+        assert (await CHAT.send(each, "sim")).status_code == 200
+        each.engine.affinity.clear()
+        return str(each.vendor.requests[-1].secret)
+
+    async with house(door, keys=TWO) as each:
+        key = await sync_to_async(Key.objects.get)(name="key-1")
+        for change, secret in (
+            (partial(states.park, [key], None, by="root", reason="being looked at"), TWO[1]),
+            (partial(states.recover, [key], by="root"), TWO[0]),
+        ):
+            await sync_to_async(change)()
+            await each.engine._follow()
+            assert await first_key() == secret
+        async with asyncio.timeout(5):
+            while not each.engine.health.well:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_pause_outlives_the_process(door: str) -> None:
+    def prepare(_url: str) -> None:
+        until = timezone.now() + timedelta(seconds=60)
+        KeyState.objects.create(key=Key.objects.get(name="key-1"), cooling_until=until, verdict="throttled")
+
+    async with house(door, keys=TWO, prepare=prepare) as each:
+        assert (await CHAT.send(each, "sim")).status_code == 200
+        assert [attempt["key_name"] for attempt in each.attempts()] == ["key-2"]
