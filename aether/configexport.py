@@ -16,6 +16,7 @@ from aether.configfile import (
     DELETED,
     DEPLOYMENT,
     ENDPOINT,
+    FAILURE_RULE,
     KEY,
     MODEL,
     PRICE,
@@ -25,7 +26,7 @@ from aether.configfile import (
 )  # fmt: skip
 from consumers.models import ApiKey, Consumer
 from providers.catalog import ids
-from providers.models import Deployment, Endpoint, Key, Model, Provider
+from providers.models import Deployment, Endpoint, FailureRule, Key, Model, Provider
 
 HEAD = """\
 # Aether's configuration, for `manage.py import_config`. Secrets are left out: a key that is there keeps its
@@ -50,6 +51,7 @@ def export_config() -> dict[str, Any]:
             _consumer(each, models, providers)
             for each in Consumer.objects.order_by("name").prefetch_related("api_keys")
         ],
+        "failure_rules": [_failure_rule(each) for each in FailureRule.objects.select_related("provider")],
     }
 
 
@@ -127,6 +129,11 @@ def _api_key(api_key: ApiKey, models: Mapping[int, str], providers: Mapping[int,
         **_given(api_key, API_KEY),
         **_allowed(api_key, allowed_models=models, allowed_providers=providers),
     }
+
+
+def _failure_rule(rule: FailureRule) -> dict[str, Any]:
+    provider = {"provider": rule.provider.name} if rule.provider else {}
+    return {"name": rule.name, **provider, **_given(rule, FAILURE_RULE)}
 
 
 def _price(row: Model | Deployment) -> dict[str, Any]:

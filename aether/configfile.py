@@ -23,7 +23,7 @@ from consumers.models import ApiKey, Consumer, new_secret
 from providers import secrets
 from providers.catalog import ids
 from providers.checks import PRICES, check_secret
-from providers.models import Deployment, Endpoint, Key, Model, Provider
+from providers.models import Deployment, Endpoint, FailureRule, Key, Model, Provider
 
 __all__ = ["ConfigError", "Difference", "Generated", "Problem", "Result", "import_config"]
 
@@ -58,6 +58,9 @@ MODEL = {
         "max_output_tokens",
     )
 }  # fmt: skip
+FAILURE_RULE = {
+    each: each for each in ("order", "is_active", "format", "status", "error_type", "text", "verdict")
+}
 PRICE = (*PRICES, "request", "tiers", "fees", "tier_factors")
 ACCESS = {each: each for each in ("is_active", "allowed_formats", "allowed_networks")}
 CONSUMER = ACCESS | {"time_zone": "time_zone"}
@@ -114,6 +117,7 @@ def import_config(
         run.models(file.get("models"))
         run.providers(file.get("providers"))
         run.consumers(file.get("consumers"))
+        run.failure_rules(file.get("failure_rules"))
         run.problems.stop()
         if dry_run:
             transaction.set_rollback(True)
@@ -253,6 +257,28 @@ class _Import:
             self.settle(api_key, row, desired, secret=changed)
         self.retire(rows, consumer.api_keys.exclude(name__in=wanted))
 
+    def failure_rules(self, rows: Sequence[Row] | None) -> None:
+        known = {each.name: each for each in FailureRule.objects.all()}
+        providers = {each.name: each for each in Provider.objects.all()}
+        wanted = self.by_name(rows)
+        settled = []
+        for name, row in wanted.items():
+            provider = row.get("provider")
+            if provider and provider not in providers:
+                told = _("there is no “%(name)s”: correct the name.") % {"name": provider}
+                self.refuse(row, "provider", told)
+                continue
+            rule = known.get(name) or FailureRule(name=name)
+            desired = {"provider": providers.get(provider)} | columns(row, FailureRule, FAILURE_RULE)
+            if self.settle(rule, row, desired):
+                settled.append((rule, row))
+        self.retire(rows, FailureRule.objects.exclude(name__in=wanted))
+        for rule, row in settled:  # once all have their places
+            try:
+                rule.check_place()
+            except ValidationError as error:
+                self.refuse(row, "name", error.messages[0])
+
     # How a row is brought in
 
     def settle(
@@ -319,7 +345,7 @@ class _Import:
         """An allow-list of ids by name; any other value as it is."""
         type_ = LISTED.get(column)
         if type_ is None:
-            return value
+            return str(value) if isinstance(value, Table) else value
         names = {pk: name for name, pk in self.ids[type_].items()}
         return [names.get(each, DELETED) for each in value]
 
@@ -417,7 +443,8 @@ def words(instance: Table, column: str, error: ValidationError) -> str:
 
 
 def kind(instance: Table) -> str:
-    return "api_key" if isinstance(instance, ApiKey) else str(instance._meta.model_name)
+    names: dict[type[Table], str] = {ApiKey: "api_key", FailureRule: "failure_rule"}
+    return names.get(type(instance)) or str(instance._meta.model_name)
 
 
 def label(instance: Any) -> str:

@@ -340,7 +340,28 @@ API_KEY = row(
 CONSUMER = row(
     {"name": text, **ACCESS, "time_zone": text, "api_keys": rows(API_KEY)}, needs=("name",), later=LIMITS
 )
-FILE = row({"providers": rows(PROVIDER), "models": rows(MODEL), "consumers": rows(CONSUMER)})
+FAILURE_RULE = row(
+    {
+        "name": text,
+        "order": whole,
+        "is_active": switch,
+        "provider": optional_text,
+        "format": optional_text,
+        "status": optional_text,
+        "error_type": optional_text,
+        "text": optional_text,
+        "verdict": text,
+    },
+    needs=("name", "verdict"),
+)
+FILE = row(
+    {
+        "providers": rows(PROVIDER),
+        "models": rows(MODEL),
+        "consumers": rows(CONSUMER),
+        "failure_rules": rows(FAILURE_RULE),
+    }
+)
 
 
 def read_config(content: str | bytes) -> Row:

@@ -88,6 +88,7 @@ UNFOLD: dict[str, Any] = {
                     _page(_("Models"), "deployed_code", "providers.model"),
                     _page(_("Deployments"), "account_tree", "providers.deployment"),
                     _page(_("Changes of state"), "monitor_heart", "providers.stateevent"),
+                    _page(_("Failure rules"), "rule", "providers.failurerule"),
                 ],
             },
             {

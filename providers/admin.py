@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from providers.actions import EndpointActions, ProviderActions
+from providers.catalog import live_rules
 from providers.cells import (
     ending,
     formats_named,
@@ -27,7 +28,7 @@ from providers.cells import (
 )
 from providers.condition import HealthActions, ProviderHealth, event_condition, event_what
 from providers.events import StateEvent
-from providers.forms import FIELDS, EndpointForm, KeyForm
+from providers.forms import FIELDS, EndpointForm, FailureRuleForm, KeyForm
 from providers.inlines import (
     STATE_FIELDS,
     DeploymentInline,
@@ -38,7 +39,17 @@ from providers.inlines import (
     KeyStateInline,
     StateCells,
 )
-from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Model, Provider
+from providers.models import (
+    Deployment,
+    Endpoint,
+    EndpointState,
+    FailureRule,
+    Key,
+    KeyState,
+    Model,
+    Provider,
+)
+from providers.rules import taken_by
 from usage.filters import NamedFilter
 from usage.pages import (
     Ledger,
@@ -408,6 +419,79 @@ class DeploymentAdmin(Switch[Deployment], LongPage[Deployment]):
         if deployment.price() is None and deployment.model.price() is not None:
             return str(_("the model's"))
         return price_of_row(deployment)
+
+
+@admin.register(FailureRule)
+class FailureRuleAdmin(Switch[FailureRule]):
+    form = FailureRuleForm
+    fields_as = FIELDS
+    list_display = ("name", "state_shown", "condition_shown", "verdict_shown", "order")
+    list_filter = ("is_active", ("provider", AutocompleteSelectFilter))
+    search_fields = ("name",)
+    ordering = ("order", "pk")
+    ordering_field = "order"
+    sortable_by = ()
+    list_select_related = ("provider",)
+    autocomplete_fields = ("provider",)
+    list_before_template = "admin/failure_rules.html"
+    fieldsets = (
+        (None, {"fields": ("name", ("is_active", "order"))}),
+        (
+            _("Where an upstream answers with an error"),
+            {
+                "fields": (("provider", "format"), ("status", "error_type"), "text"),
+                "description": _(
+                    "All that is filled in must hold. Timeouts, broken connections and pages instead of "
+                    "answers are not asked about: there, nothing was said."
+                ),
+            },
+        ),
+        (_("It means"), {"fields": ("verdict", "note")}),
+    )
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With each row that can never decide goes the one that takes its errors."""
+        shown: Any = super().get_changelist_instance(request)
+        taken = taken_by(live_rules())
+        for row in shown.result_list:
+            row.taken_by = taken.get(row.pk)
+        return shown
+
+    @admin.display(description=_("state"))
+    def state_shown(self, rule: Any) -> SafeString:
+        if not rule.is_active:
+            return badge(_("off"))
+        if rule.taken_by:
+            return badge(_("never decides: “%(rule)s” goes before it") % {"rule": rule.taken_by.name}, "bad")
+        return badge(_("live"), "good")
+
+    @admin.display(description=_("where"))
+    def condition_shown(self, rule: FailureRule) -> str:
+        parts = (
+            rule.provider and rule.provider.name,
+            rule.format and rule.get_format_display(),
+            rule.status and _("status %(status)s") % {"status": rule.status},
+            rule.error_type,
+            rule.text and f"“{rule.text}”",
+        )
+        return " · ".join(str(part) for part in parts if part)
+
+    @admin.display(description=_("it means"))
+    def verdict_shown(self, rule: FailureRule) -> str:
+        return rule.get_verdict_display()
+
+    def save_model(self, request: HttpRequest, obj: FailureRule, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        live = live_rules()
+        names = {rule.id: rule.name for rule in live}
+        idle = [names[number] for number, taker in taken_by(live).items() if taker.id == obj.pk]
+        if idle:
+            self.message_user(
+                request,
+                _("Now these can never decide, as “%(rule)s” goes before them: %(others)s.")
+                % {"rule": obj, "others": ", ".join(idle)},
+                messages.WARNING,
+            )
 
 
 class StateAdmin(StateCells, Ledger[Any]):

@@ -17,7 +17,16 @@ from django.core.exceptions import ValidationError
 from changes.feed import latest
 from providers.checks import FORMATS, check_base_url, check_headers, check_proxy, check_secret
 from providers.dialer import Forbidden, check_host
-from providers.models import Deployment, Endpoint, Key, Model, Provider, price_of
+from providers.models import (
+    Deployment,
+    Endpoint,
+    FailureRule as RuleRow,
+    Key,
+    Model,
+    Provider,
+    price_of,
+)
+from providers.rules import FailureRule
 from providers.secrets import Unsealable
 from providers.types import Candidate, ModelEntry, Target
 from usage.pico import to_pico
@@ -25,7 +34,7 @@ from usage.pricing import Price
 
 logger = logging.getLogger(__name__)
 
-KINDS = frozenset({"provider", "endpoint", "key", "model", "deployment"})
+KINDS = frozenset({"provider", "endpoint", "key", "model", "deployment", "failurerule"})
 """Kinds of `Change` after which a catalog is stale."""
 
 ALIKE = 0.6
@@ -35,9 +44,11 @@ MOST_COMPARED = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One state of the tables. `revision` is the id of the newest change that it is sure to hold."""
+    """One state of the tables. `revision` is the id of the newest change that it is sure to hold. `rules` are
+    the live failure rules in their order."""
 
     revision: int = 0
+    rules: tuple[FailureRule, ...] = ()
     _models: tuple[ModelEntry, ...] = field(default=(), repr=False)
     _by_name: Mapping[str, ModelEntry] = field(default_factory=dict, repr=False)
     _candidates: Mapping[tuple[str, str], tuple[Candidate, ...]] = field(default_factory=dict, repr=False)
@@ -72,7 +83,7 @@ class Catalog:
 
 
 def build() -> Catalog:
-    """Reads the tables, in six queries whatever their size. A row that cannot be used never fails the
+    """Reads the tables, in seven queries whatever their size. A row that cannot be used never fails the
     whole: its candidates say why they are skipped. Blocking; raises django.db.Error."""
     # The revision comes first: a change that commits between these queries is then newer than the catalog,
     # and the catalog is built once more.
@@ -111,11 +122,23 @@ def build() -> Catalog:
             usable[candidate.target.endpoint_id].add(candidate.target.key_id)
     return Catalog(
         revision,
+        tuple(live_rules()),
         tuple(entries.values()),
         names,
         {(name, each): candidates[entry.id, each] for name, entry in names.items() for each in FORMATS},
         {endpoint_id: len(keys) for endpoint_id, keys in usable.items()},
     )
+
+
+def live_rules() -> list[FailureRule]:
+    """The failure rules that are on, in their order; one written past validation is left out."""
+    found = []
+    for row in RuleRow.objects.filter(is_active=True).order_by("order", "pk"):
+        try:
+            found.append(row.plain())
+        except ValueError as error:
+            logger.warning("the failure rule %s cannot be read: %s is no status", row.pk, error)
+    return found
 
 
 @dataclass(slots=True)

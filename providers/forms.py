@@ -14,14 +14,15 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from providers import secrets
 from providers.checks import CAPABILITIES, PRICES, QUIRKS, check_secret
-from providers.models import Endpoint, Format, Key
+from providers.models import Endpoint, FailureRule, Format, Key
 from usage.forms import Ids, Lines, Pairs, Ticks, note
 
 if TYPE_CHECKING:
     _EndpointForm = forms.ModelForm[Endpoint]
     _KeyForm = forms.ModelForm[Key]
+    _FailureRuleForm = forms.ModelForm[FailureRule]
 else:
-    _EndpointForm = _KeyForm = forms.ModelForm
+    _EndpointForm = _KeyForm = _FailureRuleForm = forms.ModelForm
 
 CAPABILITY_NAMES = {
     "vision": _("vision"),
@@ -213,3 +214,15 @@ class KeyFormSet(PaginationInlineFormSet):
         if "secret_digest" in unique_check:
             return _("The same secret stands in two rows: keep one.")
         return super().get_unique_error_message(unique_check)
+
+
+class FailureRuleForm(_FailureRuleForm):
+    """A failure rule, refused where it could never decide."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # not in the stubs
+        if not self.errors:
+            try:
+                self.instance.check_place()
+            except ValidationError as error:
+                self.add_error(None, error)

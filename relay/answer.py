@@ -11,17 +11,16 @@ from typing import Any, cast
 
 import orjson
 
-from relay.attempts import Job, StreamWinner
+from relay.attempts import Job, StreamWinner, judged
 from relay.context import StreamContext
 from relay.engine import Engine
 from relay.errors import Interrupted, RelayError, UpstreamFailure
-from relay.failover import judge, reason_of
-from relay.scrub import scrub, secrets_of
+from relay.failover import judge
 from wire import FORMATS
 from wire.arrays import elements
 from wire.format import Passed
 from wire.sse import frames
-from wire.types import BadFrame, Fault, FrameTooLarge, InbandError
+from wire.types import BadFrame, Fault, FrameTooLarge
 
 GEMINI_HOLD = 0.2
 """Seconds that Gemini's last frame is held for usage that may follow."""
@@ -279,19 +278,14 @@ class Stream:
 
     def _broken(self, failure: UpstreamFailure) -> bytes:
         """Settles a stream that upstream broke after the first meaningful frame; the bytes that tell it."""
-        winner = self._winner
-        reason = failure.reason or reason_of(failure.error or InbandError(failure.status, "", failure.text))
-        verdict = judge(reason)
-        secrets, base = (secrets_of(winner.log.target), winner.log.target.base_url) if winner else ((), "")
-        text = scrub(failure.text, *secrets, base_url=base)
+        winner, engine = cast("StreamWinner", self._winner), self._job.engine
+        reason = judged(engine, winner.log, failure)
         code = {"rate_limited": "rate_limited", "overloaded": "overloaded", "timeout": "timeout"}.get(
-            verdict.code, "upstream_error"
+            judge(reason).code, "upstream_error"
         )
-        if winner is not None:
-            winner.log.verdict, winner.log.reason, winner.log.phase = "partial", reason, "stream"
-            winner.log.error_text = text
-            engine = self._job.engine
-            engine.failed(winner.log.target, reason, None, self._job.brief.kind)
+        text = winner.log.error_text
+        winner.log.verdict, winner.log.phase = "partial", "stream"
+        engine.failed(winner.log.target, reason, None, self._job.brief.kind)
         self.ctx.mark_failed(504 if code == "timeout" else 502, text)
         fault = Fault(code, _PUBLIC.get(code, "The upstream broke off its answer."))
         self._settle(

@@ -20,7 +20,7 @@ from relay.call import Call
 from relay.context import AttemptLog, StreamContext
 from relay.engine import Engine
 from relay.errors import Exhausted, Refused, RelayError, UpstreamFailure
-from relay.failover import CALLER, Failed, final_fault, judge, may_go_on, reason_of
+from relay.failover import CALLER, Failed, final_fault, judge, may_go_on, meant
 from relay.payload import Payload, Sendable
 from relay.routes import Route
 from relay.scheduler import Plan
@@ -50,6 +50,11 @@ ERROR_PATIENCE = 5.0
 """Seconds for the words of an error whose status is known already."""
 RAW = ("audio/", "image/", "text/", "application/octet-stream")
 """Content types of sound, pictures and plain transcripts, which are content as they are."""
+CODES = {
+    401: "invalid_api_key", 403: "forbidden", 404: "not_found", 413: "too_large", 422: "unprocessable",
+    429: "rate_limited", 504: "timeout",
+}  # fmt: skip
+"""How a status of upstream's that is passed on is called in the client's format."""
 LAST_MOMENT = 2.0
 """Seconds before the deadline in which no further attempt begins."""
 
@@ -132,10 +137,11 @@ async def run(job: Job, take: Take[W]) -> W:
                 job.engine.affinity.drop(job.session, target)
             failures.append(_failed(job, target, log, failure))
             verdict = judge(failures[-1].reason)
+            reason = failures[-1].reason
             if verdict.meaning == CALLER:
-                raise _in_their_words(job, target, failure, Refused) from failure
-            if failures[-1].reason == "unsupported_request":
-                unsupported = _in_their_words(job, target, failure, Exhausted)
+                raise in_their_words(target, job.ctx.api_format, failure, reason) from failure
+            if reason == "unsupported_request":
+                unsupported = in_their_words(target, job.ctx.api_format, failure, reason)
             if verdict.again and len(job.order) == 1 and len(failures) == 1:
                 await asyncio.sleep(random.uniform(0, 0.25))
         except BaseException:
@@ -371,11 +377,10 @@ def _refuse_type(content_type: str, body: bytes, status: int) -> None:
 
 def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure) -> Failed:
     """Notes why an attempt failed, in the log and the journal."""
-    reason = failure.reason or reason_of(failure.error or InbandError(failure.status, "", failure.text))
+    reason = judged(job.engine, log, failure)
     verdict = judge(reason)
-    log.verdict, log.reason, log.phase = verdict.name, reason, failure.phase
+    log.verdict, log.phase = verdict.name, failure.phase
     log.status_code = failure.status or log.status_code
-    log.error_text = scrub(failure.text, *secrets_of(target), base_url=target.base_url)
     log.total_ms = _since(log.began)
     log.maybe_billed = verdict.once and failure.phase != "connect"
     status = verdict.status or failure.status or 502
@@ -385,17 +390,32 @@ def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure)
     return Failed(reason, target.endpoint_id, failure.status, failure.retry_after)
 
 
-def _in_their_words(job: Job, target: Target, failure: UpstreamFailure, kind: type[RelayError]) -> RelayError:
+def judged(engine: Engine, log: AttemptLog, failure: UpstreamFailure) -> str:
+    """What a failure means, by the operator's rules first; noted in the log with who told, and with
+    upstream's words."""
+    target, error = log.target, failure.error
+    found = meant(failure, engine.catalog.rules, provider_id=target.provider_id, wire_format=target.format)
+    log.reason, log.decided_by = found.reason, found.line
+    if found.rule is not None:
+        log.rule_id, log.decided_by = found.rule.id, found.rule.name
+    hidden = secrets_of(target)
+    log.error_text = scrub(failure.text, *hidden, base_url=target.base_url)
+    if error is not None:
+        names = " / ".join(dict.fromkeys(filter(None, (error.type, error.code))))
+        log.error_type = scrub(names, *hidden, base_url=target.base_url)[:200]
+    return found.reason
+
+
+def in_their_words(target: Target, api_format: str, failure: UpstreamFailure, reason: str) -> RelayError:
     """What is wrong with a request, as upstream told it, without its secrets."""
-    status = failure.status if failure.status in (400, 413, 415, 422) else 400
-    code = {413: "too_large", 422: "unprocessable"}.get(status, "invalid_request")
-    text = (
-        scrub(failure.text, *secrets_of(target), base_url=target.base_url)
-        or "The upstream refused the request."
-    )
+    status = failure.status if reason == "policy" or failure.status in (400, 413, 415, 422) else 400
+    code = CODES.get(status, "upstream_error" if status >= 500 else "invalid_request")
+    hidden, base = secrets_of(target), target.base_url
+    text = scrub(failure.text, *hidden, base_url=base) or "The upstream refused the request."
+    kind = Refused if judge(reason).stop else Exhausted
     told = kind(Fault(code, text, status=status))
-    if failure.body and len(failure.body) <= CAP and target.format == job.ctx.api_format:
-        vendor = scrub(failure.body.decode("utf-8", "replace"), *secrets_of(target), base_url=target.base_url)
+    if failure.body and len(failure.body) <= CAP and target.format == api_format:
+        vendor = scrub(failure.body.decode("utf-8", "replace"), *hidden, base_url=base)
         told.body = vendor.encode() if _is_error_object(vendor) else b""
     return told
 

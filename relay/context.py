@@ -34,7 +34,12 @@ class AttemptLog:
     verdict: str = ""
     reason: str = ""
     status_code: int = 0
+    error_type: str = ""
     error_text: str = ""
+    rule_id: int | None = None
+    """The operator's rule that judged its failure, if one did."""
+    decided_by: str = ""
+    """That rule's name, or the built-in line's; empty where nothing was said."""
     upstream_request_id: str = ""
     first_byte_ms: int | None = None
     first_token_ms: int | None = None

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from providers.rules import FailureRule, Said, folded
+from relay.errors import UpstreamFailure
 from wire.types import Fault, InbandError
 
 GATEWAY, SERVER_TIMEOUT, THROTTLED, OVERLOADED, AUTH, MONEY, CALLER, UNSUPPORTED, CLOSED = (
@@ -67,6 +70,7 @@ VERDICTS: dict[str, Verdict] = {
     "unsupported": _next(UNSUPPORTED, "model_not_found", 404),
     "unsupported_request": _next(UNSUPPORTED, "invalid_request", 400),
     "caller": Verdict("pass_on", CALLER, "invalid_request", 0, stop=True),
+    "policy": Verdict("pass_on", CALLER, "invalid_request", 0, stop=True),  # only where an operator says so
     "timeout_status": _next(SERVER_TIMEOUT, "timeout", 504, again=True),
     "unavailable": _next(GATEWAY, "unavailable", 503, again=True),
     "server_error": _next(GATEWAY, "upstream_error", 502, again=True),
@@ -111,55 +115,116 @@ _NOT_PERMITTED = re.compile(r"permission|\bmodel\b|does not have access", re.I)
 _MODERATED = re.compile(r"moderation|\bflagged\b|content[ _](policy|filter)", re.I)
 
 
-def reason_of(error: InbandError) -> str:
-    """The reason (a key of `VERDICTS`) for an error that upstream answered with, be it with its own status or
-    inside a 200.
+class Reading(NamedTuple):
+    """An error as the lines below read it: its status, its message without addresses, and that with type and
+    code before it."""
 
-    Words decide before numbers: vendors put empty accounts into 400, 403, 412 and 429, dead keys into 400 and
-    403, and advertise their billing pages in a plain rate limit, so addresses are left out of the reading.
-    """
-    status, text = error.status, _ADDRESS.sub("", error.text)
-    words = f"{error.type} {error.code} {text}"
-    if status == 429:
-        return _throttled(words, text)
-    if _OVERLOADED.search(words) and (status >= 500 or status == 498):
-        return "overloaded"
-    if 400 <= status < 500:
-        return _refused(status, words, text)
-    return _BY_STATUS.get(status, "server_error")
+    status: int
+    text: str
+    words: str
 
 
-_BY_STATUS = {
-    402: "out_of_money", 404: "unsupported", 405: "unsupported", 408: "timeout_status", 424: "server_error",
-    425: "overloaded", 498: "overloaded", 499: "server_error", 501: "unsupported", 503: "unavailable",
-    504: "timeout_status", 522: "timeout_status", 524: "timeout_status", 529: "overloaded",
-}  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table: where `holds`, the error means `reason`. `name` is what records call it by."""
+
+    name: str
+    reason: str
+    holds: Callable[[Reading], bool]
 
 
-def _throttled(words: str, text: str) -> str:
-    if _OVERLOADED.search(words):
-        return "overloaded"
-    if _RATE.search(text):
-        return "throttled"
-    return "out_of_money" if _MONEY.search(words) or _MONEY_ASIDE.search(words) else "throttled"
+def _status(*statuses: int) -> Callable[[Reading], bool]:
+    return lambda error: error.status in statuses
 
 
-def _refused(status: int, words: str, text: str) -> str:
-    """A 4xx other than 429."""
-    limited = status == 413 and _RATE.search(text)
-    if status == 402 or (_MONEY.search(words) and not limited):
-        return "out_of_money"
-    if status == 401 or _KEY_REFUSED.search(words):
-        return "key_refused"
-    if _ELSEWHERE.search(words):
-        return "not_permitted"
-    if status == 403:
-        if _MODERATED.search(text):
-            return "caller"
-        return "not_permitted" if _NOT_PERMITTED.search(text) else "key_refused"
-    if status == 400 and _NO_MODEL.search(words):
-        return "unsupported_request"
-    return _BY_STATUS.get(status, "caller")
+def _text(pattern: re.Pattern[str]) -> Callable[[Reading], bool]:
+    return lambda error: pattern.search(error.text) is not None
+
+
+def _words(*patterns: re.Pattern[str]) -> Callable[[Reading], bool]:
+    return lambda error: any(each.search(error.words) for each in patterns)
+
+
+def _both(one: Callable[[Reading], bool], other: Callable[[Reading], bool]) -> Callable[[Reading], bool]:
+    return lambda error: one(error) and other(error)
+
+
+_REFUSED, _FAILED = _status(*range(400, 500)), _status(498, *range(500, 600))
+
+
+def _no_money(error: Reading) -> bool:
+    limited = error.status == 413 and _RATE.search(error.text)
+    return not limited and _MONEY.search(error.words) is not None
+
+
+LINES: tuple[Line, ...] = (
+    # Words decide before numbers: vendors put empty accounts into 400, 403, 412 and 429, dead keys into 400
+    # and 403, and advertise their billing pages in a plain rate limit, so addresses are left out.
+    Line("429_overloaded", "overloaded", _both(_status(429), _words(_OVERLOADED))),
+    Line("429_wait", "throttled", _both(_status(429), _text(_RATE))),
+    Line("429_money", "out_of_money", _both(_status(429), _words(_MONEY, _MONEY_ASIDE))),
+    Line("429", "throttled", _status(429)),
+    Line("5xx_overloaded", "overloaded", _both(_FAILED, _words(_OVERLOADED))),
+    Line("402", "out_of_money", _status(402)),
+    Line("4xx_money", "out_of_money", _both(_REFUSED, _no_money)),
+    Line("401", "key_refused", _status(401)),
+    Line("4xx_key", "key_refused", _both(_REFUSED, _words(_KEY_REFUSED))),
+    Line("4xx_elsewhere", "not_permitted", _both(_REFUSED, _words(_ELSEWHERE))),
+    Line("403_moderated", "caller", _both(_status(403), _text(_MODERATED))),
+    Line("403_model", "not_permitted", _both(_status(403), _text(_NOT_PERMITTED))),
+    Line("403", "key_refused", _status(403)),
+    Line("400_model", "unsupported_request", _both(_status(400), _words(_NO_MODEL))),
+    Line("404", "unsupported", _status(404, 405, 501)),
+    Line("408", "timeout_status", _status(408, 504, 522, 524)),
+    Line("425", "overloaded", _status(425, 498, 529)),
+    Line("503", "unavailable", _status(503)),
+    Line("424", "server_error", _status(424, 499)),
+    Line("4xx", "caller", _REFUSED),
+    Line("5xx", "server_error", lambda error: True),
+)
+"""What an error means, asked from top to bottom: the first that holds."""
+
+
+class Judgement(NamedTuple):
+    """What a failure means, a key of `VERDICTS`, and what told: `rule` of an operator, or the built-in `line`
+    (its name; "" where the transport failed, so that nothing was said)."""
+
+    reason: str
+    line: str = ""
+    rule: FailureRule | None = None
+
+
+def meaning_of(
+    error: InbandError, rules: Sequence[FailureRule] = (), *, provider_id: int = 0, wire_format: str = ""
+) -> Judgement:
+    """What an error means that upstream answered with, be it with its own status or inside a 200. `rules` are
+    asked first."""
+    if rules:
+        said = Said(
+            provider_id,
+            wire_format,
+            error.status,
+            (folded(error.type), folded(error.code)),
+            folded(error.text),
+        )
+        for rule in rules:
+            if rule.holds(said):
+                return Judgement(rule.reason, rule=rule)
+    text = _ADDRESS.sub("", error.text)
+    reading = Reading(error.status, text, f"{error.type} {error.code} {text}")
+    line = next(line for line in LINES if line.holds(reading))
+    return Judgement(line.reason, line.name)
+
+
+def meant(
+    failure: UpstreamFailure, rules: Sequence[FailureRule], *, provider_id: int, wire_format: str
+) -> Judgement:
+    """What the failure of an attempt means. Where the transport failed nothing was said, and no rule is
+    asked."""
+    if failure.reason:
+        return Judgement(failure.reason)
+    error = failure.error or InbandError(failure.status, "", failure.text)
+    return meaning_of(error, rules, provider_id=provider_id, wire_format=wire_format)
 
 
 def judge(reason: str) -> Verdict:

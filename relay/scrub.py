@@ -6,10 +6,10 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from providers.rules import REMOVED as GONE
 from providers.types import Target
 
 CAP = 2048
-GONE = "[removed]"
 SPARED = 5
 """First characters of a secret, such as a common prefix, that may end a text."""
 

@@ -26,7 +26,7 @@ PURE = [
         for name in ("affinity", "breaker", "failover", "health", "hints", "pace", "scheduler")
     ),
     *(ROOT / f"usage/{name}.py" for name in ("pricing", "journal")),
-    ROOT / "providers/types.py",
+    *(ROOT / f"providers/{name}.py" for name in ("rules", "types")),
 ]
 IMPURE = {"django", "aiohttp", "httpx", "requests", "urllib3", "time", "random", "secrets", "asyncio"}
 READS = {"now", "today", "utcnow", "urandom", "uuid1", "uuid4"}

@@ -144,7 +144,10 @@ class AttemptLine(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid
     verdict: Text24
     reason: Text40
     status_code: Int16
+    error_type: Text200
     error_text: str
+    rule_id: Int64 | None
+    decided_by: Text120
     upstream_request_id: Text120
     first_byte_ms: Int32 | None
     first_token_ms: Int32 | None

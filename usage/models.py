@@ -224,7 +224,15 @@ class Attempt(Tokens):
     verdict = models.CharField(_("verdict"), max_length=24)
     reason = models.CharField(_("reason"), max_length=40, blank=True)
     status_code = models.SmallIntegerField(_("upstream's status"), default=0)
+    error_type = models.CharField(_("error type and code"), max_length=200, blank=True)
     error_text = models.TextField(_("error"), blank=True)
+    rule = reference("providers.FailureRule", _("failure rule"))
+    decided_by = models.CharField(
+        _("decided by"),
+        max_length=120,
+        blank=True,
+        help_text=_("The failure rule's name at the time, or the built-in line's."),
+    )
     upstream_request_id = models.CharField(_("upstream's request id"), max_length=120, blank=True)
     first_byte_ms = models.IntegerField(_("ms to first byte"), null=True, blank=True)
     first_token_ms = models.IntegerField(_("ms to first token"), null=True, blank=True)

@@ -21,7 +21,7 @@ from consumers.auth import load
 from consumers.digest import digest
 from consumers.models import ApiKey, Consumer
 from providers.catalog import build
-from providers.models import Deployment, Endpoint, Key, Model, Provider
+from providers.models import Deployment, Endpoint, FailureRule, Key, Model, Provider
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -68,6 +68,10 @@ consumers:
       - {{name: laptop, secret: "{CALLER}"}}
       - {{name: server, allowed_models: [fast], allowed_providers: [acme], allowed_networks: [10.0.0.0/8],
           expires_at: 2030-01-31T12:00:00Z, recording: headers, finish_streams: true}}
+failure_rules:
+  - {{name: locked, order: 10, provider: acme, format: anthropic, status: 400, text: account is locked,
+      verdict: key_refused}}
+  - {{name: policy, error_type: content_policy, status: "4xx", verdict: policy, is_active: false}}
 """
 ENVIRONMENT = {"ACME_KEY": f"{SECRET}-2"}
 
@@ -76,6 +80,7 @@ E = P + "  endpoints:\n  - format: gemini\n    base_url: http://h\n"
 K = P + "  keys:\n  - name: k\n    secret: s\n"
 M = "models:\n- name: m\n"
 C = "consumers:\n- name: a\n"
+R = "failure_rules:\n- name: r\n"
 
 
 def bring(content: str, **options: Any) -> Result:
@@ -142,7 +147,17 @@ class TestImport:
         caller = load(digest(CALLER))
         assert caller is not None
         assert (caller.consumer_name, caller.api_key_name) == ("alice", "laptop")
-        assert len(result.differences) == 12
+        locked, policy = FailureRule.objects.all()
+        assert (locked.name, locked.order, locked.provider, locked.format) == (
+            "locked",
+            10,
+            acme,
+            "anthropic",
+        )
+        assert (locked.status, locked.text, locked.verdict) == ("400", "account is locked", "key_refused")
+        assert (policy.error_type, policy.status, policy.order) == ("content_policy", "4xx", 100)
+        assert [each.name for each in build().rules] == ["locked"]
+        assert len(result.differences) == 14
         assert {each.action for each in result.differences} == {"create"}
 
     def test_what_it_brings_can_be_called(self) -> None:
@@ -206,6 +221,14 @@ class TestImport:
         bring("models: [{name: m, price: {input: 0.1, output: 1.000000000001}}]")
         assert Model.objects.get().price_input == Decimal("0.1")
         assert Model.objects.get().price_output == Decimal("1.000000000001")
+
+    def test_rules_may_change_places(self) -> None:
+        wide, narrow = "name: w, text: a, verdict: caller", "name: n, text: ab, verdict: policy"
+        both = f"failure_rules: [{{{{{wide}, order: {{}}}}}}, {{{{{narrow}, order: {{}}}}}}]"
+        bring(both.format(20, 10))
+        assert "never decide" in str(told(both.format(10, 20)))
+        swapped = both.format(10, 20).replace("text: a,", "text: abc,")
+        assert summary(bring(swapped)) == ["change failure_rule w", "change failure_rule n"]
 
     def test_an_empty_file_changes_nothing(self) -> None:
         for content in ("", "# nothing\n", "{}", "providers:\nmodels: []\n"):
@@ -361,6 +384,15 @@ class TestRefusals:
             (C + "  api_keys:\n  - {name: k, expires_at: tomorrow}", 4, "expires_at: give an instant"),
             (C + "  api_keys:\n  - {name: k, recording: all}", 4, "recording: choose from none, headers"),
             (C + "  api_keys:\n  - {name: k, secret: short}", 4, "an API key is 20 to 200"),
+            (R + "  verdict: key_refused", 2, "It would take every error there is"),
+            (R + "  status: 400", 2, "“verdict” is missing"),
+            (R + "  status: 200\n  verdict: caller", 3, "status: “200” is no status of an error"),
+            (R + "  status: 400\n  verdict: retry", 4, "verdict: choose from caller, policy"),
+            (R + "  status: 400\n  verdict: caller\n  provider: gone", 5, "there is no “gone”"),
+            (R + "  status: 400\n  verdict: caller\n  format: grpc", 5, "format: choose from openai_chat"),
+            (R + "  text: x\n  verdict: caller\n  pattern: .*", 5, "unknown field “pattern”"),
+            (R + "  text: a\n  verdict: caller\n- name: s\n  text: A\n  verdict: policy", 5, "asks for the"),
+            (R + "  text: a\n  verdict: caller\n- name: s\n  text: ab\n  verdict: policy", 5, "never decide"),
             ("a: [", 1, "This is no YAML"),
             ("a:\n\tb: 1", 2, "This is no YAML"),
             ("a: 1\n--- \nb: 2", 2, "This is no YAML"),
@@ -441,7 +473,7 @@ class TestExport:
     def test_an_export_carries_everything_to_an_empty_database_but_the_secrets(self) -> None:
         bring(FILE)
         config = export_config()
-        for model in (Provider, Model, Consumer):
+        for model in (FailureRule, Provider, Model, Consumer):
             model.objects.all().delete()
         for each in config["providers"][0]["keys"]:
             each["secret"] = f"{SECRET}-{each['name']}"
@@ -474,6 +506,7 @@ class TestExport:
             ],
             "models": [{"name": "m"}],
             "consumers": [],
+            "failure_rules": [],
         }
 
     def test_an_allow_list_that_lost_its_rows_never_comes_back_as_all(self) -> None:
@@ -511,11 +544,12 @@ class TestCommands:
 
     def test_import_prints_each_difference_and_new_secrets_once(self, file: Path) -> None:
         dry = self.run("import_config", str(file), "--dry-run")
-        assert "12 differences, not applied." in dry
+        assert "14 differences, not applied." in dry
+        assert "+ failure rule locked: provider acme, order 10, format anthropic" in dry
         assert "+ key acme / k1: priority 10, secret ••••" in dry
         assert "sk-aether-" not in dry
         out = self.run("import_config", str(file))
-        assert "12 differences, applied." in out
+        assert "14 differences, applied." in out
         assert out.count("The API key alice / server, shown only now: sk-aether-") == 1
         assert "canary" not in out
         assert self.run("import_config", str(file)) == "No difference.\n"
@@ -527,7 +561,7 @@ class TestCommands:
     def test_import_prints_json_for_machines(self, file: Path) -> None:
         told = json.loads(self.run("import_config", str(file), "--json"))
         assert told["applied"]
-        assert len(told["differences"]) == 12
+        assert len(told["differences"]) == 14
         assert told["generated"][0]["secret"].startswith("sk-aether-")
         key = next(each for each in told["differences"] if each["name"] == "acme / k2")
         assert key["fields"]["cost_multiplier"] == {"before": None, "after": "0.8"}

@@ -300,7 +300,7 @@ class TestBuild:
             acme = provider(f"p{number}", "openai_chat", "anthropic")
             key(acme, "a"), key(acme, "b")
             model(f"m{number}", acme, aliases=[f"alias{number}"])
-        assert queries() == before == 6
+        assert queries() == before == 7
 
     def test_every_change_of_the_supply_side_moves_its_revision(self) -> None:
         acme = provider()

@@ -16,7 +16,7 @@ from relay.failover import (
     final_fault,
     judge,
     may_go_on,
-    reason_of,
+    meaning_of,
 )
 from relay.scrub import scrub
 from tests.relay.vendor_errors import CASES, Case
@@ -37,7 +37,7 @@ def failed(*reasons: str, endpoint: int = 1) -> list[Failed]:
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_vendors_refusal_is_judged_by_its_meaning(case: Case) -> None:
     error = FORMATS[case.format].read_error(case.status, raw(case.body))
-    reason = reason_of(error)
+    reason = meaning_of(error).reason
     assert reason == case.reason
     verdict = judge(reason)
     assert verdict.stop is (case.reason == "caller")
@@ -73,7 +73,7 @@ def test_every_case_names_where_it_was_seen() -> None:
     ],
 )  # fmt: skip
 def test_a_status_without_words_has_a_meaning(status: int, reason: str) -> None:
-    assert reason_of(FORMATS["openai_chat"].read_error(status, b"")) == reason
+    assert meaning_of(FORMATS["openai_chat"].read_error(status, b"")).reason == reason
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_an_error_inside_a_200_counts_as_the_status_that_it_means(
     watch = FORMATS[wire].watch(Brief(model="fast", stream=True))
     watch.feed(b"data: %b\n\n" % orjson.dumps(event))
     assert watch.error is not None
-    assert reason_of(watch.error) == reason
+    assert meaning_of(watch.error).reason == reason
 
 
 # How often a request may be tried

@@ -12,8 +12,8 @@ from aether.configexport import as_yaml, export_config
 
 class Command(BaseCommand):
     help = (
-        "Prints providers, models and consumers as a YAML file that import_config takes. Secrets are left "
-        "out: imported again, every key keeps its own."
+        "Prints providers, models, consumers and failure rules as a YAML file that import_config takes. "
+        "Secrets are left out: imported again, every key keeps its own."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

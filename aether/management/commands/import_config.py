@@ -20,9 +20,10 @@ SIGNS = {"create": "+", "change": "~", "switch off": "-"}
 
 class Command(BaseCommand):
     help = (
-        "Brings providers, models and consumers from a YAML file into the tables, in one transaction. The "
-        "file is the truth for what it names: a field that does not stand there takes its default, a secret "
-        "that does not stand there stays. What it does not name stays. A second run changes nothing."
+        "Brings providers, models, consumers and failure rules from a YAML file into the tables, in one "
+        "transaction. The file is the truth for what it names: a field that does not stand there takes its "
+        "default, a secret that does not stand there stays. What it does not name stays. A second run "
+        "changes nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
