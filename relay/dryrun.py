@@ -56,10 +56,8 @@ def failure_of(
     answer to be passed on."""
     wire = FORMATS[wire_format]
     if status >= 400:
-        error = wire.read_error(status, body)
-        return UpstreamFailure(
-            phase="headers", status=status, error=error, retry_after=retry_after, body=body
-        )
+        told = wire.read_error(status, body)
+        return UpstreamFailure(phase="headers", status=status, error=told, retry_after=retry_after, body=body)
     if status >= 300:
         return UpstreamFailure("redirect", phase="headers", status=status)
     if body.lstrip().startswith(b"<"):

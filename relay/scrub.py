@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from providers.rules import REMOVED as GONE
+from providers.rules import REMOVED
 from providers.types import Target
 
 CAP = 2048
@@ -44,12 +44,12 @@ def scrub(text: str, *secrets: str, base_url: str = "") -> str:
     KB."""
     for secret in secrets:
         if secret:
-            text = _without_its_start(_spelled(secret).sub(GONE, text), secret)
-    text = _SECRETS.sub(GONE, text)
+            text = _without_its_start(_spelled(secret).sub(REMOVED, text), secret)
+    text = _SECRETS.sub(REMOVED, text)
     if base_url and (host := urlsplit(base_url).hostname):
-        text = re.sub(re.escape(host) + r"(:\d+)?", GONE, text, flags=re.I)
-    text = _PLACES.sub(GONE, text)
-    text = _MONEY.sub(rf"\1\2{GONE}", text)
+        text = re.sub(re.escape(host) + r"(:\d+)?", REMOVED, text, flags=re.I)
+    text = _PLACES.sub(REMOVED, text)
+    text = _MONEY.sub(rf"\1\2{REMOVED}", text)
     text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     return text[:CAP]
 
@@ -65,5 +65,5 @@ def _without_its_start(text: str, secret: str) -> str:
     """`text` without what is left of a secret at its end, where whoever read it cut it off."""
     for size in range(len(secret) - 1, SPARED, -1):
         if text.endswith(secret[:size]):
-            return text[:-size] + GONE
+            return text[:-size] + REMOVED
     return text

@@ -42,7 +42,7 @@ class DryRunForm(forms.Form):
         label=_("Format"), choices=Format.choices, widget=UnfoldAdminSelectWidget, initial=Format.OPENAI_CHAT
     )
     provider = forms.TypedChoiceField(
-        label=_("Provider"), required=False, coerce=int, empty_value=0, widget=UnfoldAdminSelectWidget
+        label=_("Provider"), required=False, coerce=int, empty_value="", widget=UnfoldAdminSelectWidget
     )
     status = forms.IntegerField(
         label=_("Status"), min_value=200, max_value=599, initial=400, widget=UnfoldAdminIntegerFieldWidget
@@ -90,14 +90,14 @@ def dry_run(request: HttpRequest) -> HttpResponse:
             answered = failure is None
             if failure is not None:
                 outcome = outcome_of(
-                    failure, rules, provider_id=given["provider"], wire_format=given["format"]
+                    failure, rules, provider_id=given["provider"] or 0, wire_format=given["format"]
                 )
     elif attempt is not None:
         form = DryRunForm(initial=_as_pasted(attempt))
         outcome = outcome_of(
             _failure(attempt),
             rules,
-            provider_id=attempt.provider_id or 0,  # type: ignore[attr-defined]  # the column of the reference
+            provider_id=attempt.provider_id or 0,
             wire_format=attempt.upstream_format,
         )
     else:
@@ -220,7 +220,7 @@ def _as_pasted(attempt: Attempt) -> dict[str, Any]:
     error = {"type": kind, "code": code or kind, "message": attempt.error_text}
     return {
         "format": attempt.upstream_format,
-        "provider": attempt.provider_id,  # type: ignore[attr-defined]  # the column of the reference
+        "provider": attempt.provider_id,
         "status": attempt.status_code or 502,
         "body": json.dumps({"error": error}, indent=2, ensure_ascii=False),
     }

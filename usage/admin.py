@@ -7,13 +7,14 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 
-from usage import backroom
+from usage import backroom, words
 from usage.arithmetic import bill
 from usage.cells import (
     FLAGS,
@@ -50,7 +51,7 @@ from usage.pages import (
     money,
     whole,
 )
-from usage.waterfall import waterfall
+from usage.waterfall import VERDICTS, waterfall
 
 
 class RecordAdmin(Ledger[Record]):
@@ -250,8 +251,8 @@ class RecordAdmin(Ledger[Record]):
 
 class AttemptAdmin(Ledger[Attempt]):
     list_display = (
-        "started_shown", "number", "target_shown", "upstream_model", "upstream_format", "verdict", "reason",
-        "status_code", "tokens_shown", "own_cost_shown", "total_shown", "record_shown",
+        "started_shown", "number", "target_shown", "upstream_model", "upstream_format", "verdict_shown",
+        "reason_shown", "status_code", "tokens_shown", "own_cost_shown", "total_shown", "record_shown",
     )  # fmt: skip
     list_filter = (
         ("started_at", StartedFilter),
@@ -268,7 +269,15 @@ class AttemptAdmin(Ledger[Attempt]):
         ),
         (
             _("How it ended"),
-            {"fields": (("verdict", "reason"), ("phase", "status_code"), "error_text")},
+            {
+                "fields": (
+                    ("verdict_shown", "reason_shown"),
+                    ("phase", "status_code"),
+                    "decided_shown",
+                    "error_type",
+                    "error_text",
+                )
+            },
         ),
         (
             _("Tokens and cost"),
@@ -300,6 +309,17 @@ class AttemptAdmin(Ledger[Attempt]):
     multiplier_shown = column(
         "cost_multiplier", lambda factor: money(factor).lstrip("$"), _("cost multiplier")
     )
+
+    verdict_shown = column("verdict", lambda name: VERDICTS.get(name, name), _("verdict"))
+    reason_shown = column("reason", lambda name: words.reason(name) or "–", _("reason"))
+
+    @admin.display(description=_("decided by"))
+    def decided_shown(self, attempt: Attempt) -> SafeString | str:
+        if not attempt.reason:
+            return "–"
+        asked = f"{reverse('failure_dry_run')}?attempt={attempt.pk}"
+        told = words.decided_by(attempt) or _("nothing: nothing was said")
+        return format_html('{} · <a class="text-link" href="{}">{}</a>', told, asked, _("judge it anew"))
 
     @admin.display(description=_("target"))
     def target_shown(self, attempt: Attempt) -> str:

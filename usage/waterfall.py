@@ -11,6 +11,7 @@ from typing import Any
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _, gettext_lazy
 
+from usage import words
 from usage.cells import target, tokens
 from usage.models import Attempt, Record
 from usage.pages import badge, link, milliseconds, money
@@ -43,6 +44,7 @@ class Try:
     tokens: SafeString
     own_cost: str
     error: str
+    decided_by: SafeString | str
     maybe_billed: bool
     left: str
     width: str
@@ -65,7 +67,7 @@ def _try(attempt: Attempt, begin: int, whole: int) -> Try:
         target=target(attempt),
         model=attempt.upstream_model or "–",
         verdict=badge(VERDICTS.get(attempt.verdict, attempt.verdict), "good" if ended_well else "warn"),
-        reason=attempt.reason.replace("_", " ") or "–",
+        reason=words.reason(attempt.reason) or "–",
         status=str(attempt.status_code) if attempt.status_code else _("none"),
         began=_after(begin),
         first_token=milliseconds(first),
@@ -73,6 +75,7 @@ def _try(attempt: Attempt, begin: int, whole: int) -> Try:
         tokens=tokens(attempt),
         own_cost=money(attempt.own_cost),
         error=attempt.error_text,
+        decided_by=words.decided_by(attempt),
         maybe_billed=attempt.maybe_billed,
         left=_percent(begin, whole),
         width=_percent(max(attempt.total_ms, whole / 200), whole),

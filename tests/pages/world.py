@@ -17,7 +17,16 @@ from django.urls import reverse
 from consumers.models import ApiKey, ApiKeyState, Consumer, Membership, User
 from providers import states
 from providers.events import StateEvent
-from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Model, Provider
+from providers.models import (
+    Deployment,
+    Endpoint,
+    EndpointState,
+    FailureRule,
+    Key,
+    KeyState,
+    Model,
+    Provider,
+)
 from usage.ids import attempt_id, request_id
 from usage.models import (
     ApiKeyRollup,
@@ -145,6 +154,9 @@ def ledger() -> None:
 def everything(user: User) -> str:
     """At least one row in every table that the admin shows. Returns the secret of the API key."""
     provider = supply()
+    FailureRule.objects.create(
+        name="locked accounts", provider=provider, status="400", text="is locked", verdict="key_refused"
+    )
     _api_key, secret = demand()
     ledger()
     Group.objects.create(name="viewers")

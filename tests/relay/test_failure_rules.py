@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from providers.models import FailureRule, Provider
+from providers.models import FailureRule, Key, Provider
 from simulator.compose import TEXT
 from tests.relay.asks import ASKS, Ask, error, text
 from tests.relay.harness import House, house
@@ -25,7 +25,7 @@ LOCKED = {"error": {"message": f"Your Account is\nlocked ({ONE}).", "type": "inv
 
 
 def rule(**columns: Any) -> Callable[[str], None]:
-    """Writes a rule, beside the ordinary rows."""
+    """Writes a rule, beside the ordinary rows; callers stay on no key."""
     filled = {
         "name": "locked accounts",
         "status": "400",
@@ -35,6 +35,7 @@ def rule(**columns: Any) -> Callable[[str], None]:
 
     def prepare(_url: str) -> None:
         FailureRule.objects.create(**{**filled, **columns})
+        Key.objects.update(affinity_seconds=0)
 
     return prepare
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from relay.scrub import CAP, GONE, scrub
+from providers.rules import REMOVED
+from relay.scrub import CAP, scrub
 from tests.relay.asks import ASKS
 from tests.relay.harness import house
 
@@ -60,22 +61,22 @@ STAYS = (
 def test_it_takes_out_secrets_places_and_sums(text: str, canary: str) -> None:
     told = scrub(text, SECRET, base_url=BASE)
     assert canary not in told
-    assert GONE in told
+    assert REMOVED in told
 
 
 @pytest.mark.parametrize("text", SPELT)
 def test_it_knows_our_secret_however_it_is_escaped(text: str) -> None:
-    assert scrub(text, ODD) == f"you sent {GONE} to us"
+    assert scrub(text, ODD) == f"you sent {REMOVED} to us"
 
 
 def test_it_takes_out_a_secret_that_was_cut_off_at_the_end() -> None:
-    assert scrub("you sent Plain~Secr", ODD) == f"you sent {GONE}"
-    assert scrub("you sent Plain~", ODD) == f"you sent {GONE}"
+    assert scrub("you sent Plain~Secr", ODD) == f"you sent {REMOVED}"
+    assert scrub("you sent Plain~", ODD) == f"you sent {REMOVED}"
     assert scrub("so it is Plain", ODD) == "so it is Plain"
 
 
 def test_it_takes_out_addresses_whose_slashes_are_escaped() -> None:
-    assert scrub(r'{"at":"https:\/\/vendor.example\/v1\/chat?id=7"}') == f'{{"at":"{GONE}"}}'
+    assert scrub(r'{"at":"https:\/\/vendor.example\/v1\/chat?id=7"}') == f'{{"at":"{REMOVED}"}}'
 
 
 @pytest.mark.parametrize("text", STAYS)
@@ -94,7 +95,7 @@ def test_it_replaces_what_databases_refuse() -> None:
 @given(st.text(max_size=400), st.text(min_size=8, max_size=40))
 def test_no_own_secret_survives_wherever_it_stands(text: str, secret: str) -> None:
     told = scrub(f"{text}{secret}{text}", secret)
-    assert secret not in told or secret in GONE or secret in scrub(text + text)
+    assert secret not in told or secret in REMOVED or secret in scrub(text + text)
 
 
 @given(st.text())
@@ -147,7 +148,7 @@ async def test_what_a_vendor_echoes_reaches_neither_client_nor_journal_nor_log(
         texts = [row["error_text"] for final in each.journal() for row in final["attempts"]]
         written = b"".join(file.read_bytes() for file in each.data_dir.rglob("*") if file.is_file())
     assert len(texts) >= len(PLAYS) * len(ASKS)
-    assert all(GONE in text for text in texts)
+    assert all(REMOVED in text for text in texts)
     for canary in CANARIES[:3]:
         assert canary.encode() not in written
         assert canary not in caplog.text
