@@ -443,13 +443,13 @@ class FailureVerdict(models.TextChoices):
 
     CALLER = "caller", _("the caller's own mistake: told at once, as 400, 413, 415 or 422")
     POLICY = "policy", _("passed on verbatim: told at once, with upstream's own status")
-    UNSUPPORTED = "unsupported", _("model not served there: next; the endpoint rests for this model")
+    UNSUPPORTED = "unsupported", _("model not served there: next; for this model the endpoint comes last")
     UNSUPPORTED_REQUEST = (
         "unsupported_request",
-        _("kind of request not served there: next; the endpoint rests for this model"),
+        _("kind of request not served there: next; for this model the endpoint comes last"),
     )
-    NOT_PERMITTED = "not_permitted", _("model not open to this key: next; the key rests for this model")
-    KEY_REFUSED = "key_refused", _("key refused: next; the key is disabled until a probe succeeds")
+    NOT_PERMITTED = "not_permitted", _("model not open to this key: next; for this model the key comes last")
+    KEY_REFUSED = "key_refused", _("key refused: next; the key is disabled until it is probed")
     OUT_OF_MONEY = "out_of_money", _("key out of money: next; the key is parked")
     THROTTLED = "throttled", _("throttled: next; the key cools as long as upstream says")
     OVERLOADED = "overloaded", _("vendor overloaded: next; a failure of the endpoint")

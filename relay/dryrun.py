@@ -18,7 +18,7 @@ from relay.health import PAIR_SECONDS, Health
 from relay.refusals import render
 from wire import FORMATS
 from wire.format import WireFormat
-from wire.types import BadFrame, Brief, FrameTooLarge, InbandError
+from wire.types import GENERATE, BadFrame, Brief, FrameTooLarge, InbandError
 
 REQUEST_ID = "request-id"
 """Stands in the client's answer for the id that a request would have."""
@@ -27,7 +27,7 @@ REQUEST_ID = "request-id"
 @dataclass(frozen=True, slots=True)
 class Held:
     """What is held against a key or endpoint (`place`) afterwards: left alone for `seconds`, `longer` each
-    time that follows; or so for one model alone (`pair`); with 0 seconds a failure that is counted."""
+    time that follows; or, as a `pair` with the model, asked last; with 0 seconds a failure is counted."""
 
     place: Literal["key", "endpoint"]
     seconds: float = 0.0
@@ -80,7 +80,7 @@ def outcome_of(
     reason, verdict = judgement.reason, judge(judgement.reason)
     target = replace(TARGET, format=wire_format)
     health = Health(Rules(), keys_at=lambda endpoint_id: 1, chance=lambda: 0.0)
-    health.failed(target, reason, failure.retry_after, 0.0)
+    health.failed(target, reason, failure.retry_after, 0.0, kind=GENERATE)
     if verdict.meaning == CALLER or reason == "unsupported_request":
         told = in_their_words(target, wire_format, failure, reason)
     else:
@@ -114,7 +114,7 @@ def _held(health: Health, *, longer: bool) -> Iterator[Held]:
     for place, parts in known:
         for part in parts.values():
             yield Held(place, part.returns_at(), longer=longer)
-    for table, _number, _model in health.parked:
+    for table, *_pair in health.parked:
         yield Held("key" if table == "key" else "endpoint", PAIR_SECONDS, pair=True)
 
 

@@ -186,7 +186,7 @@ def _hold(held: Held) -> str:
         return _now("one failure is counted; enough of them open its breaker")
     values = {"seconds": f"{held.seconds:.0f}"}
     if held.pair:
-        return _now("it is not asked for this model for %(seconds)s seconds") % values
+        return _now("for this model it is asked after all others, for %(seconds)s seconds") % values
     if held.longer:
         return _now("it is left alone for %(seconds)s seconds, twice as long each time that follows") % values
     return _now("it is left alone for %(seconds)s seconds") % values

@@ -105,14 +105,12 @@ SKIPPED: dict[str, Any] = {
     "key: breaker half open, a probe is under way": _(
         "the key's breaker is half open, with its probe under way"
     ),
-    "key: parked with this model": _("the key rests for this model"),
     "endpoint: cooling": _("the endpoint cools after being throttled"),
     "endpoint: parked": _("the endpoint was parked by an operator"),
     "endpoint: breaker open": _("the endpoint's breaker is open"),
     "endpoint: breaker half open, a probe is under way": _(
         "the endpoint's breaker is half open, with its probe under way"
     ),
-    "endpoint: parked with this model": _("the endpoint rests for this model"),
 }
 """Why a candidate was left out of a plan, as the catalog, the scheduler and health tell it."""
 LACKING = "capability missing: "

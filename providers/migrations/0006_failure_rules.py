@@ -88,17 +88,17 @@ class Migration(migrations.Migration):
                             ("policy", "passed on verbatim: told at once, with upstream's own status"),
                             (
                                 "unsupported",
-                                "model not served there: next; the endpoint rests for this model",
+                                "model not served there: next; for this model the endpoint comes last",
                             ),
                             (
                                 "unsupported_request",
-                                "kind of request not served there: next; the endpoint rests for this model",
+                                "kind of request not served there: next; for this model the endpoint comes last",
                             ),
                             (
                                 "not_permitted",
-                                "model not open to this key: next; the key rests for this model",
+                                "model not open to this key: next; for this model the key comes last",
                             ),
-                            ("key_refused", "key refused: next; the key is disabled until a probe succeeds"),
+                            ("key_refused", "key refused: next; the key is disabled until it is probed"),
                             ("out_of_money", "key out of money: next; the key is parked"),
                             ("throttled", "throttled: next; the key cools as long as upstream says"),
                             ("overloaded", "vendor overloaded: next; a failure of the endpoint"),
