@@ -18,6 +18,7 @@ from aether.configfile import (
     ENDPOINT,
     FAILURE_RULE,
     KEY,
+    LIMITS,
     MODEL,
     PRICE,
     PROVIDER,
@@ -66,6 +67,7 @@ def _provider(provider: Provider, models: Mapping[int, str]) -> dict[str, Any]:
     return {
         "name": provider.name,
         **_given(provider, PROVIDER),
+        **_limits(provider),
         "endpoints": [
             _endpoint(each) for each in sorted(provider.endpoints.all(), key=lambda row: row.format)
         ],
@@ -86,6 +88,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "base_url": endpoint.base_url,
         **_given(endpoint, {name: column for name, column in ENDPOINT.items() if name != "base_url"}),
         **({"timeouts": timeouts} if timeouts else {}),
+        **_limits(endpoint),
     }
 
 
@@ -94,6 +97,7 @@ def _key(key: Key, models: Mapping[int, str]) -> dict[str, Any]:
         "name": key.name,
         **({"hint": key.hint} if key.hint else {}),
         **_given(key, KEY),
+        **_limits(key),
         **_allowed(key, allowed_models=models),
     }
 
@@ -139,6 +143,11 @@ def _failure_rule(rule: FailureRule) -> dict[str, Any]:
 def _price(row: Model | Deployment) -> dict[str, Any]:
     price = _given(row, {each: f"price_{each}" for each in PRICE})
     return {"price": price} if price else {}
+
+
+def _limits(row: Provider | Endpoint | Key) -> dict[str, Any]:
+    limits = _given(row, LIMITS)
+    return {"limits": limits} if limits else {}
 
 
 def _given(row: Table, names: Mapping[str, str]) -> dict[str, Any]:

@@ -61,6 +61,7 @@ MODEL = {
 FAILURE_RULE = {
     each: each for each in ("order", "is_active", "format", "status", "error_type", "text", "verdict")
 }
+LIMITS = {"concurrency": "concurrency_limit"}
 PRICE = (*PRICES, "request", "tiers", "fees", "tier_factors")
 ACCESS = {each: each for each in ("is_active", "allowed_formats", "allowed_networks")}
 CONSUMER = ACCESS | {"time_zone": "time_zone"}
@@ -69,6 +70,7 @@ FIELD_OF = (
     {"formats": "endpoints", "sealed": "secret", "secret_digest": "secret", "digest": "secret"}
     | dict.fromkeys(TIMEOUTS.values(), "timeouts")
     | {f"price_{each}": "price" for each in PRICE}
+    | dict.fromkeys(LIMITS.values(), "limits")
 )
 """Column -> field of the file, where they differ."""
 
@@ -156,7 +158,7 @@ class _Import:
         wanted = self.by_name(rows)
         for name, row in wanted.items():
             provider = known.get(name) or Provider(name=name)
-            if self.settle(provider, row, columns(row, Provider, PROVIDER)):
+            if self.settle(provider, row, columns(row, Provider, PROVIDER) | limit_columns(row, Provider)):
                 self.endpoints(provider, row.get("endpoints"))
                 self.keys(provider, row.get("keys"))
                 self.deployments(provider, row.get("models"))
@@ -169,7 +171,8 @@ class _Import:
             endpoint = known.get(wire_format) or Endpoint(provider=provider, format=wire_format)
             given = row.get("timeouts") or Row(row.line)
             timeouts = {column: given.get(name) for name, column in TIMEOUTS.items()}
-            self.settle(endpoint, row, columns(row, Endpoint, ENDPOINT) | timeouts)
+            limits = limit_columns(row, Endpoint)
+            self.settle(endpoint, row, columns(row, Endpoint, ENDPOINT) | timeouts | limits)
         self.retire(rows, provider.endpoints.exclude(format__in=wanted))
 
     def keys(self, provider: Provider, rows: Sequence[Row] | None) -> None:
@@ -191,6 +194,7 @@ class _Import:
             if changed:
                 key.set_secret(secret)
             desired = {"name": name} | columns(row, Key, KEY) | self.allowed(key, row, "allowed_models")
+            desired |= limit_columns(row, Key)
             self.settle(key, row, desired, secret=changed)
         self.retire(rows, provider.keys.exclude(name__in=wanted))
 
@@ -402,6 +406,11 @@ def columns(row: Row, type_: type[Table], names: Mapping[str, str]) -> dict[str,
         column: row.values[name] if name in row.values else default(type_, column)
         for name, column in names.items()
     }
+
+
+def limit_columns(row: Row, type_: type[Table]) -> dict[str, Any]:
+    """The columns of the row's limits; without any, empty ones."""
+    return columns(row.get("limits") or Row(row.line), type_, LIMITS)
 
 
 def price_columns(row: Row, type_: type[Table]) -> dict[str, Any]:

@@ -108,6 +108,10 @@ def whole(problems: Problems, node: yaml.Node) -> int:
     raise Refused(_("give a whole number"))
 
 
+def optional_whole(problems: Problems, node: yaml.Node) -> int | None:
+    return None if node.tag == NULL else whole(problems, node)
+
+
 def seconds(problems: Problems, node: yaml.Node) -> float | None:
     if node.tag == NULL:
         return None
@@ -238,8 +242,10 @@ def rows(read: Reader) -> Reader:
 
 # The shape of the file --------------------------------------------------------------------------------------
 
-LIMITS = ("limits", "budgets", "balance", "model_limits", "monthly_quota", "max_cost")
+LATER = ("budgets", "balance", "model_limits", "monthly_quota", "max_cost")
+LIMITS = ("limits", *LATER)
 """Fields of the work that enforces them."""
+CONCURRENCY = row({"concurrency": optional_whole}, later=("rpm", "tpm"))
 
 PRICE = row(
     {
@@ -262,9 +268,10 @@ ENDPOINT = row(
         "quirks": texts,
         "probe_seconds": seconds,
         "timeouts": row(dict.fromkeys(("connect", "first_byte", "first_event", "idle", "total"), seconds)),
+        "limits": CONCURRENCY,
     },
     needs=("format", "base_url"),
-    later=LIMITS,
+    later=LATER,
 )
 KEY = row(
     {
@@ -280,9 +287,10 @@ KEY = row(
         "capabilities": texts,
         "exclusive": switch,
         "affinity_seconds": whole,
+        "limits": CONCURRENCY,
     },
     needs=("name",),
-    later=LIMITS,
+    later=LATER,
 )
 DEPLOYMENT = row(
     {
@@ -303,12 +311,13 @@ PROVIDER = row(
         "priority": whole,
         "billing": text,
         "website": optional_text,
+        "limits": CONCURRENCY,
         "endpoints": rows(ENDPOINT),
         "keys": rows(KEY),
         "models": rows(DEPLOYMENT),
     },
     needs=("name",),
-    later=LIMITS,
+    later=LATER,
 )
 MODEL = row(
     {

@@ -91,7 +91,21 @@ class ProviderAdmin(ProviderActions, ProviderHealth, Switch[Provider], Picked[Pr
     list_filter = ("is_active", "billing")
     search_fields = ("name",)
     ordering = ("priority", "name")
-    fieldsets = ((None, {"fields": ("name", "is_active", ("priority", "billing"), "website", "note")}),)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "name",
+                    "is_active",
+                    ("priority", "billing"),
+                    "concurrency_limit",
+                    "website",
+                    "note",
+                )
+            },
+        ),
+    )
     inlines = (EndpointInline, KeyInline, DeploymentInline)
     actions = ("test", *Switch.actions)
     actions_detail = ("fetch_list", "test_all", *Switch.actions_detail)
@@ -153,7 +167,10 @@ class EndpointAdmin(EndpointActions, HealthActions[Endpoint], Guarded, Switch[En
     autocomplete_fields = ("provider",)
     fieldsets = (
         (None, {"fields": (("provider", "format"), "base_url", ("is_active", "allow_private"))}),
-        (_("How it is called"), {"fields": (("credential_style", "proxy"), "headers", "quirks")}),
+        (
+            _("How it is called"),
+            {"fields": (("credential_style", "proxy"), "headers", "quirks", "concurrency_limit")},
+        ),
         (_("Probes"), {"fields": ("probe_seconds",)}),
         (
             _("Timeouts"),
@@ -237,6 +254,7 @@ class KeyAdmin(HealthActions[Key], Switch[Key], LongPage[Key]):
                     "allowed_models",
                     "capabilities",
                     ("exclusive", "affinity_seconds"),
+                    "concurrency_limit",
                 )
             },
         ),

@@ -28,7 +28,7 @@ from providers.models import (
 )
 from providers.rules import FailureRule
 from providers.secrets import Unsealable
-from providers.types import Candidate, ModelEntry, Target
+from providers.types import Candidate, Limit, ModelEntry, Target
 from usage.pico import to_pico
 from usage.pricing import Price
 
@@ -148,6 +148,7 @@ class _Place:
     fields: dict[str, Any] = field(repr=False)
     is_active: bool
     problem: str
+    limit: int | None
 
 
 @dataclass(slots=True)
@@ -158,6 +159,7 @@ class _OpenedKey:
     formats: list[str]
     allowed_models: frozenset[int] | None
     problem: str
+    limit: int | None
 
 
 @dataclass(slots=True)
@@ -231,7 +233,7 @@ def _place(endpoint: Endpoint) -> _Place:
         "total_timeout": endpoint.total_timeout,
         "probe_seconds": endpoint.probe_seconds,
     }
-    return _Place(fields, endpoint.is_active, problem)
+    return _Place(fields, endpoint.is_active, problem, endpoint.concurrency_limit)
 
 
 def _opened(key: Key) -> _OpenedKey:
@@ -256,7 +258,7 @@ def _opened(key: Key) -> _OpenedKey:
         "exclusive": key.exclusive,
         "affinity_seconds": key.affinity_seconds,
     }
-    return _OpenedKey(fields, key.formats, ids(key.allowed_models), problem)
+    return _OpenedKey(fields, key.formats, ids(key.allowed_models), problem, key.concurrency_limit)
 
 
 def _price(deployment: Deployment) -> tuple[Price | None, str]:
@@ -283,7 +285,16 @@ def _candidates(model: Model, offer: _Offer, wire_format: str) -> Iterator[Candi
             reason = "key not used for this format"
         if not reason and key.allowed_models is not None and model.pk not in key.allowed_models:
             reason = "key not allowed on this model"
-        yield Candidate(target(**key.fields), reason)
+        yield Candidate(target(**key.fields, limits=_limits(offer.supply.row, place, key)), reason)
+
+
+def _limits(provider: Provider, place: _Place | None, key: _OpenedKey) -> tuple[Limit, ...]:
+    """The limits that are set: one below 1 was written past validation and counts as none."""
+    limits = [Limit("key", key.fields["key_id"], key.limit or 0)]
+    if place is not None:
+        limits.append(Limit("endpoint", place.fields["endpoint_id"], place.limit or 0))
+    limits.append(Limit("provider", provider.pk, provider.concurrency_limit or 0))
+    return tuple(each for each in limits if each.concurrency > 0)
 
 
 def _reason_before_key(model: Model, offer: _Offer, place: _Place | None, wire_format: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, gettext_lazy
 
 from providers.dialer import Forbidden, check_host
 from providers.events import Condition
@@ -22,6 +22,12 @@ from providers.states import out, standing
 from usage.pages import badge, money
 
 FORMAT_NAMES = dict(Format.choices)
+LIMIT_REASONS = {
+    "throttled": gettext_lazy("throttled"),
+    "overloaded": gettext_lazy("overloaded"),
+    "full use": gettext_lazy("in full use without a throttle"),
+}
+"""Why a learned limit changed, in people's words."""
 
 
 def formats_named(formats: list[str]) -> str:
@@ -72,6 +78,24 @@ def machine_state(state: MachineState | None) -> SafeString:
     if holds.until is not None:
         text = format_html(_("{state}, {time} left"), state=text, time=countdown(holds.until))
     return badge(text, TONES[holds.condition], title=reason_of(holds.reason))
+
+
+def learned_limit(state: MachineState) -> str:
+    """The limit of concurrency that throttling taught, with the recent peak and the last change."""
+    if state.learned_limit is None:
+        return "–"
+    shown = _("%(limit)d at a time") % {"limit": state.learned_limit}
+    told = state.detail if isinstance(state.detail, dict) else {}
+    if isinstance(peak := told.get("peak"), int):
+        shown += ", " + _("of late at most %(peak)d") % {"peak": peak}
+    if isinstance(at := told.get("limit_changed_at"), int):
+        changed = timezone.localtime(datetime.fromtimestamp(at / 1000, UTC))
+        reason = LIMIT_REASONS.get(str(told.get("limit_reason")), told.get("limit_reason"))
+        shown += "; " + _("since %(time)s: %(reason)s") % {
+            "time": f"{changed:%Y-%m-%d %H:%M:%S}",
+            "reason": reason,
+        }
+    return shown
 
 
 def ending(key: Key) -> SafeString | str:

@@ -13,9 +13,17 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from providers.cells import ending, machine_state, state_of
+from providers.cells import ending, learned_limit, machine_state, state_of
 from providers.forms import FIELDS, EndpointForm, KeyForm, KeyFormSet
-from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Provider
+from providers.models import (
+    Deployment,
+    Endpoint,
+    EndpointState,
+    Key,
+    KeyState,
+    MachineState,
+    Provider,
+)
 from usage.pages import Humane, ReadOnlyInline, StackedInline, TabularInline, column, instant
 
 TIMEOUTS = {
@@ -131,6 +139,10 @@ class StateCells:
     updated_shown = column("updated_at", instant, _("updated"))
     error_shown = column("last_error_at", instant, _("last error at"))
 
+    @admin.display(description=_("learned concurrency"))
+    def learned_shown(self, state: MachineState) -> str:
+        return learned_limit(state)
+
 
 STATE_FIELDS = (
     ("breaker", "opened_shown"),
@@ -139,7 +151,7 @@ STATE_FIELDS = (
     ("used_shown", "updated_shown"),
     ("error_shown", "last_error"),
     ("probed_shown", "probe_result"),
-    "learned_limit",
+    "learned_shown",
 )
 
 

@@ -72,9 +72,18 @@ class Provider(Versioned):
         _("website"), max_length=200, blank=True, validators=[URLValidator(schemes=["http", "https"])]
     )
     note = models.TextField(_("note"), blank=True)
-    # No form, list or API shows these before the work that enforces them.
+    concurrency_limit = models.PositiveIntegerField(
+        _("concurrent requests"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "At most so many at a time, with all its keys together. Empty: no limit. "
+            "One in ten is kept for consumers that have few under way."
+        ),
+    )
+    # No form, list or API shows this before the work that enforces it.
     monthly_quota = MoneyField(_("monthly quota"), null=True, blank=True)
-    concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     LIMITS = ("monthly_quota", "concurrency_limit")
@@ -173,6 +182,16 @@ class Endpoint(Versioned):
         validators=[MinValueValidator(0.1)],
         help_text=_("Seconds."),
     )
+    concurrency_limit = models.PositiveIntegerField(
+        _("concurrent requests"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "At most so many at a time, with all keys together. Empty: no limit. "
+            "One in ten is kept for consumers that have few under way."
+        ),
+    )
     probe_seconds = models.FloatField(
         _("probed every"),
         null=True,
@@ -183,7 +202,6 @@ class Endpoint(Versioned):
             "for the list of models, which costs nothing. Empty: none."
         ),
     )
-    concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     LIMITS = ("concurrency_limit",)
@@ -266,8 +284,17 @@ class Key(Versioned):
             "stays warm. 0: not at all."
         ),
     )
+    concurrency_limit = models.PositiveIntegerField(
+        _("concurrent requests"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "At most so many at a time. Empty: learned from the vendor's throttling. "
+            "One in ten is kept for consumers that have few under way."
+        ),
+    )
     # No form, list or API shows these before the work that enforces them.
-    concurrency_limit = models.IntegerField(_("concurrent requests"), null=True, blank=True)
     rpm_limit = models.IntegerField(_("requests per minute"), null=True, blank=True)
     tpm_limit = models.IntegerField(_("tokens per minute"), null=True, blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)

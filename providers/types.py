@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from usage.pricing import ONE, Price
+
+
+class Limit(NamedTuple):
+    """At most `concurrency` requests at a time at a place: a key, endpoint or provider, by its id."""
+
+    place: Literal["key", "endpoint", "provider"]
+    id: int
+    concurrency: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +26,8 @@ class Target:
     `price` is what the consumer is billed by, None: unpriced. `cost_multiplier` is in units of 1e-12.
     `free`: own cost counts as 0. Lower priorities go first. `context_window` and `max_output_tokens` are
     tokens. `capabilities` are what the deployment offers, `key_capabilities` the key; None: everything. An
-    `exclusive` key serves only requests that need one of its own.
+    `exclusive` key serves only requests that need one of its own. `limits` are those of
+    its key, endpoint and provider that have one.
     """
 
     provider_id: int
@@ -55,6 +64,7 @@ class Target:
     key_capabilities: frozenset[str] | None = None
     exclusive: bool = False
     affinity_seconds: int = 0
+    limits: tuple[Limit, ...] = ()
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What others derive from it once, each under a name of its own."""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import orjson
@@ -20,12 +18,14 @@ from relay.call import Call
 from relay.context import AttemptLog, StreamContext
 from relay.engine import Engine
 from relay.errors import Exhausted, Refused, RelayError, UpstreamFailure
-from relay.failover import CALLER, Failed, final_fault, judge, may_go_on, meant
+from relay.failover import CALLER, Failed, final_fault, judge, meant
 from relay.payload import Payload, Sendable
+from relay.retries import Group
 from relay.routes import Route
-from relay.scheduler import Plan
+from relay.scheduler import Plan, Skipped
 from relay.scrub import CAP, scrub, secrets_of
 from relay.slots import Slot
+from relay.turns import Turns
 from relay.upstream import Opened, Outgoing
 from usage import ids
 from wire import FORMATS
@@ -55,8 +55,6 @@ CODES = {
     429: "rate_limited", 504: "timeout",
 }  # fmt: skip
 """How a status of upstream's that is passed on is called in the client's format."""
-LAST_MOMENT = 2.0
-"""Seconds before the deadline in which no further attempt begins."""
 
 
 @dataclass(slots=True)
@@ -114,6 +112,13 @@ class Job:
     """Whose requests keep to one target; None where this request has no choice."""
     deadline: float
     """Monotonic seconds."""
+    skipped: list[Skipped] = field(default_factory=list)
+    """Targets that had their turn and were not tried, or not at once."""
+
+    @property
+    def group(self) -> Group:
+        """Whose retry budget this request's retries come from."""
+        return self.order[0].model_id, self.order[0].format
 
     def deadline_at(self, target: Target) -> float:
         """When an answer of this target must be over: the endpoint's own total time, if it has one, goes
@@ -124,55 +129,44 @@ class Job:
 async def run(job: Job, take: Take[W]) -> W:
     """Tries one target after the other; `take` is `first_frames` or `whole`. Raises RelayError when none
     answers."""
+    engine, turns = job.engine, Turns(job)
     failures: list[Failed] = []
     unsupported: RelayError | None = None
-    for target in _targets(job, failures):
+    while (turn := await turns.next(failures)) is not None:
+        target, slot, retry = turn
         log = begin(job, target)
-        slot = job.engine.in_flight.take(target, log.began)
+        answered = False
         try:
             winner = await _attempt(job, target, log, slot, take)
-        except UpstreamFailure as failure:
-            slot.release()
             if job.session is not None:
-                job.engine.affinity.drop(job.session, target)
+                engine.affinity.keep(job.session, target, job.plan, log.began)
+            engine.succeeded(target)
+            if retry is None and engine.retries.groups:
+                engine.retries.succeeded(job.group)
+            answered = True
+            return winner
+        except UpstreamFailure as failure:
+            if job.session is not None:
+                engine.affinity.drop(job.session, target)
             failures.append(_failed(job, target, log, failure))
-            verdict = judge(failures[-1].reason)
             reason = failures[-1].reason
-            if verdict.meaning == CALLER:
+            if judge(reason).meaning == CALLER:
                 raise in_their_words(target, job.ctx.api_format, failure, reason) from failure
             if reason == "unsupported_request":
                 unsupported = in_their_words(target, job.ctx.api_format, failure, reason)
-            if verdict.again and len(job.order) == 1 and len(failures) == 1:
-                await asyncio.sleep(random.uniform(0, 0.25))
-        except BaseException:
-            slot.release()
-            raise
-        else:
-            if job.session is not None:
-                job.engine.affinity.keep(job.session, target, job.plan, log.began)
-            job.engine.succeeded(target)
-            return winner
+        finally:
+            if not answered:  # not before health knows: it lets in whoever waits for this target
+                slot.release()
+            if retry is not None:
+                engine.retries.end(retry, answered=answered)
+    if not failures:
+        raise turns.refused()
     fault, wait = final_fault(failures)
     if unsupported is not None and fault.code == unsupported.fault.code:
         raise unsupported
     if wait is None and fault.code == "rate_limited":
-        wait = job.engine.health.returns_in(job.order, time.monotonic())
+        wait = engine.health.returns_in(job.order, time.monotonic())
     raise Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(wait)))
-
-
-def _targets(job: Job, failures: list[Failed]) -> Iterator[Target]:
-    """The targets that the retry rules still allow, as the failures come in."""
-    order = job.order
-    for target in order:
-        if failures and (
-            time.monotonic() > job.deadline - LAST_MOMENT
-            or not may_go_on(failures, target.endpoint_id, job.engine.knobs.caps)
-        ):
-            continue
-        yield target
-    sole = len(order) == 1 and len(failures) == 1 and judge(failures[0].reason).again
-    if sole and may_go_on(failures, order[0].endpoint_id, job.engine.knobs.caps):
-        yield order[0]
 
 
 def begin(job: Job, target: Target) -> AttemptLog:
@@ -219,7 +213,7 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
         url,
         head,
         body,
-        connect_timeout=target.connect_timeout or knobs.connect_timeout,
+        connect_timeout=min(target.connect_timeout or knobs.connect_timeout, remaining),
         first_byte_timeout=min(target.first_byte_timeout or default, remaining),
         on_sent=log.sent,
     )
@@ -314,6 +308,7 @@ async def first_frames(job: Job, log: AttemptLog, opened: Opened, slot: Slot, du
     log.delivered = True
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
     job.engine.paces.learn(log.target, log.first_token_ms)
+    job.engine.in_flight.first_token(log.target, log.first_token_ms)
     content_type = _stream_type(opened, job.brief)
     return StreamWinner(log, opened, slot, content_type, watch, b"".join(held), passed.end)
 

@@ -177,6 +177,8 @@ class StreamContext:
     """Set while the client's body is read."""
     reading: float = 0.0
     """Seconds spent waiting for the client's body."""
+    waiting: float = 0.0
+    """Seconds spent waiting for a slot."""
     first_byte_ms: int | None = None
     blocked_since: float | None = None
     """Set while we wait for the client to take what we send."""

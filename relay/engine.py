@@ -24,18 +24,22 @@ from changes import feed
 from consumers import auth
 from providers import catalog, states
 from providers.catalog import Catalog
+from providers.models import KeyState
 from providers.types import Target
 from relay.affinity import Affinity, Place, Session
 from relay.breaker import Rules
 from relay.channel import Channel
 from relay.context import StreamContext
 from relay.errors import Refused
+from relay.failover import OVERLOADED, THROTTLED, judge
 from relay.health import Health, Turn
 from relay.hints import Held, Pinned
 from relay.knobs import Knobs
+from relay.learned import Learned
 from relay.ledger import Ledger
 from relay.pace import Paces
 from relay.recording import recorded
+from relay.retries import Retries
 from relay.scheduler import Plan
 from relay.slots import InFlight
 from relay.upstream import Upstream
@@ -50,6 +54,7 @@ CHECKPOINT = 1.0
 SYNC = 0.1
 USED = 10.0
 FORGET = 1.0
+REAP = 10.0
 HASTE = 0.5
 """Seconds that an interrupted request's client has to take what it was sent, so that it can be told."""
 FAREWELL = 5.0
@@ -81,8 +86,9 @@ class Engine:
         self.callers = auth.Callers(knobs.caller_cache)
         self.upstream = Upstream()
         self.health = Health(Rules(), keys_at=self._keys_at, chance=random.random)
-        self.in_flight = InFlight(self.health)
         self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+        self.in_flight = InFlight(self.health, told=self.ledger.learned)
+        self.retries = Retries(knobs.retry_rules, self.in_flight.under_way)
         self.open: set[StreamContext] = set()
         self.sending: set[StreamContext] = set()
         """Those whose stream is on its way to the client, settled or not."""
@@ -111,6 +117,7 @@ class Engine:
         self._position = await self.in_thread(feed.latest)
         self.catalog = await self.in_thread(catalog.build)
         await self._know(None)
+        self.in_flight.learned.update(await self.in_thread(_learned_limits))
         await self.upstream.__aenter__()
         self.ledger.open()
         self._tasks = [
@@ -119,6 +126,8 @@ class Engine:
             asyncio.create_task(self._every(SYNC, self._sync)),
             asyncio.create_task(self._every(USED, self._tell_used)),
             asyncio.create_task(self._every(FORGET, self._forget)),
+            asyncio.create_task(self._every(REAP, self._reap)),
+            asyncio.create_task(self.in_flight.run()),
         ]
         if self.channel is not None:
             self._tasks.append(asyncio.create_task(self.channel.run()))
@@ -278,7 +287,10 @@ class Engine:
 
     def failed(self, target: Target, reason: str, retry_after: float | None, kind: str) -> None:
         """An attempt at a request of a kind failed, for a reason of `failover.VERDICTS`."""
-        self._turned(self.health.failed(target, reason, retry_after, time.monotonic(), kind=kind))
+        now = time.monotonic()
+        self._turned(self.health.failed(target, reason, retry_after, now, kind=kind))
+        if judge(reason).meaning in (THROTTLED, OVERLOADED):
+            self.in_flight.throttled(target, reason, now)
 
     def succeeded(self, target: Target) -> None:
         """An attempt has an answer."""
@@ -350,6 +362,7 @@ class Engine:
             self.affinity.clear()  # what an operator prefers now goes before where a session was
         if turned:
             await self._know(turned)
+            self.in_flight.forget()
         self._position = position
         self.callers.confirm(time.time())
 
@@ -390,6 +403,10 @@ class Engine:
         if not self.health.well:
             self._turned(self.health.forget(time.monotonic()))
 
+    async def _reap(self) -> None:
+        longest = max(self.knobs.stream_total_timeout, self.knobs.whole_total_timeout)
+        self.in_flight.reap(longest, time.monotonic())
+
     async def _sync(self) -> None:
         await self.ledger.sync()
 
@@ -401,6 +418,13 @@ def _cut_off(ctx: StreamContext) -> None:
         ctx.cut()
     elif ctx.task is not None:
         ctx.task.cancel()
+
+
+def _learned_limits() -> dict[int, Learned]:
+    """What keys taught before this process was started. Blocking; raises django.db.Error."""
+    rows = KeyState.objects.exclude(learned_limit=None).values_list("pk", "learned_limit", "detail")
+    now = time.monotonic()
+    return {pk: Learned.restored(limit, detail, now) for pk, limit, detail in rows if limit is not None}
 
 
 def _stored_ref(ctx: StreamContext) -> StoredRef | None:

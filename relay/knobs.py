@@ -10,6 +10,7 @@ from typing import Literal
 from django.conf import settings
 
 from relay.failover import Caps
+from relay.retries import Rules
 from relay.scheduler import Mode
 
 
@@ -45,6 +46,10 @@ class Knobs:
     max_attempts: int
     max_attempts_per_endpoint: int
     max_tries: int
+    retry_percent: int
+    retry_least: int
+    retry_tokens: int
+    queue_timeout: float
     redis_url: str
     """Empty: there is none."""
     redis_prefix: str
@@ -65,6 +70,10 @@ class Knobs:
             redis_prefix=f"aether:{pepper}:",
             **named,
         )
+
+    @property
+    def retry_rules(self) -> Rules:
+        return Rules(self.retry_percent / 100, self.retry_least, self.retry_tokens)
 
     @property
     def caps(self) -> Caps:

@@ -16,6 +16,7 @@ from providers.types import Target
 from relay.context import AttemptLog, StreamContext
 from relay.health import Turn
 from relay.knobs import Knobs
+from relay.learned import Learned
 from usage.bodies import BodyQueue
 from usage.charge import LEFT_UNFINISHED, UNBILLED, Charge, charge
 from usage.framing import presentable
@@ -175,6 +176,13 @@ class Ledger:
             at = int(wall * 1000)
             self.journal.write_many([_turn(each, at, now) for each in turns])
 
+    def learned(self, key_id: int, learned: Learned) -> None:
+        """Notes a key's learned limit of concurrency."""
+        at = int(time.time() * 1000)
+        detail = {**learned.detail(), "limit_changed_at": at}
+        columns = {"learned_limit": learned.limit, "detail": detail}
+        self.journal.write_many([_state("key", key_id, at, columns)])
+
     def tell_used(self) -> None:
         """Notes when each key and endpoint was last used, since the last call."""
         used = [("key", self._keys_used), ("endpoint", self._endpoints_used)]
@@ -223,7 +231,7 @@ class Ledger:
             if last.first_token_ms is not None:
                 first_token_ms = offset + last.first_token_ms
         usage, failed = bill.usage, ctx.outcome != "ok"
-        overhead = None if ctx.dispatched is None else ctx.dispatched - ctx.began - ctx.reading
+        overhead = None if ctx.dispatched is None else ctx.dispatched - ctx.began - ctx.reading - ctx.waiting
         record = RecordLine(
             request_id=ctx.request_text,
             started_at=ctx.started_at,

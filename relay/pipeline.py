@@ -114,11 +114,11 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
         if brief.stream:
             return await _streamed(job)
         return _whole(job, await run(job, whole))
-    except Exhausted as error:
-        if brief.kind == COUNT_TOKENS and _nobody_counts(ctx):
+    except (Exhausted, Refused) as error:
+        if isinstance(error, Exhausted) and brief.kind == COUNT_TOKENS and _nobody_counts(ctx):
             return _estimated(job)
-        ctx.explanation = explain(Plan(job.order, chosen.skipped))
-        raise error
+        ctx.explanation = explain(Plan(job.order, (*chosen.skipped, *job.skipped)))
+        raise
 
 
 # Desk

@@ -23,7 +23,18 @@ PURE = [
     *sorted(ROOT.glob("wire/*.py")),
     *(
         ROOT / f"relay/{name}.py"
-        for name in ("affinity", "breaker", "failover", "health", "hints", "pace", "scheduler")
+        for name in (
+            "affinity",
+            "breaker",
+            "failover",
+            "health",
+            "hints",
+            "learned",
+            "pace",
+            "retries",
+            "scheduler",
+            "waiting",
+        )
     ),
     *(ROOT / f"usage/{name}.py" for name in ("pricing", "journal")),
     *(ROOT / f"providers/{name}.py" for name in ("rules", "types")),

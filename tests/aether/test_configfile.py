@@ -33,6 +33,7 @@ providers:
     priority: 5
     billing: free
     website: https://acme.example
+    limits: {{concurrency: 50}}
     endpoints:
       - {{format: openai_chat, base_url: "http://127.0.0.1:9000/v1", allow_private: true}}
       - format: anthropic
@@ -42,10 +43,12 @@ providers:
         headers: {{x-team: blue}}
         quirks: [no_include_usage]
         timeouts: {{connect: 1.5, idle: 30}}
+        limits: {{concurrency: 40}}
     keys:
       - {{name: k1, secret: "{SECRET}-1", priority: 10}}
       - {{name: k2, secret_env: ACME_KEY, endpoints: [anthropic], weight: 3, cost_multiplier: "0.8",
-          allowed_models: [fast], capabilities: [cache_1h], exclusive: true, affinity_seconds: 60}}
+          allowed_models: [fast], capabilities: [cache_1h], exclusive: true, affinity_seconds: 60,
+          limits: {{concurrency: 4}}}}
     models:
       - {{model: fast, upstream_name: acme-fast-1, capabilities: [vision]}}
       - {{model: slow, upstream_name: acme-slow-1, endpoints: [anthropic], price: {{input: 5, output: 6.50}}}}
@@ -120,12 +123,14 @@ class TestImport:
             1.5,
             30,
         )
+        assert (acme.concurrency_limit, anthropic.concurrency_limit, chat.concurrency_limit) == (50, 40, None)
         fast, slow = Model.objects.all()
         first, second = acme.keys.order_by("name")
         assert (first.secret(), first.priority, first.hint) == (f"{SECRET}-1", 10, "89-1")
         assert (second.secret(), second.weight, second.formats) == (f"{SECRET}-2", 3, ["anthropic"])
         assert (second.cost_multiplier, second.allowed_models) == (Decimal("0.8"), [fast.pk])
         assert (second.capabilities, second.exclusive, second.affinity_seconds) == (["cache_1h"], True, 60)
+        assert (first.concurrency_limit, second.concurrency_limit) == (None, 4)
         assert fast.routing_mode == "cheapest"
         assert Deployment.objects.get(model=fast).capabilities == ["vision"]
         assert fast.aliases == ["fast-latest"]
@@ -342,8 +347,11 @@ class TestRefusals:
             (C + "  model_limits: {}", 3, "“model_limits” is not enforced yet"),
             (C + "  api_keys:\n  - name: k\n    balance: 5", 5, "“balance” is not enforced yet"),
             (P + "  monthly_quota: 5", 3, "“monthly_quota” is not enforced yet"),
-            (K + "    limits: {}", 6, "“limits” is not enforced yet"),
-            (E + "    limits: {}", 6, "“limits” is not enforced yet"),
+            (K + "    limits: {rpm: 5}", 6, "“rpm” is not enforced yet"),
+            (K + "    limits: {concurrency: 0}", 6, "limits: "),
+            (E + "    limits: {concurrency: many}", 6, "concurrency: give a whole number"),
+            (P + "  limits: {concurency: 5}", 3, "did you mean “concurrency”?"),
+            (P + "  limits: 5", 3, "limits: give a mapping"),
             ("providers:\n- priority: 5", 2, "“name” is missing"),
             (P + "  endpoints: [{format: gemini}]", 3, "“base_url” is missing"),
             (P + "- name: a", 3, "this stands in line 2 already"),
@@ -434,6 +442,7 @@ providers:
     priority: 5
     billing: free
     website: https://acme.example
+    limits: {concurrency: 50}
     endpoints:
       - {format: openai_chat, base_url: "http://127.0.0.1:9000/v1", allow_private: true}
     keys: [{name: k1, priority: 10}]

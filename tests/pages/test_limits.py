@@ -9,18 +9,21 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
+from django.core.exceptions import ValidationError
 from django.db.models import Model as DjangoModel
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from aether.unfold import UNFOLD
 from consumers.models import ApiKey, Budget, Consumer, Entry, User
-from providers.models import Endpoint, Key, Provider
+from providers.models import Endpoint, Key, KeyState, Provider
 from tests.pages import world
 
 pytestmark = pytest.mark.django_db
 
-ENFORCED: frozenset[tuple[type[DjangoModel], str]] = frozenset()
+ENFORCED: frozenset[tuple[type[DjangoModel], str]] = frozenset(
+    (model, "concurrency_limit") for model in (Provider, Endpoint, Key)
+)
 """(model, column) of each limit that the relay holds requests to; the work that enforces one adds it here."""
 
 
@@ -44,7 +47,7 @@ def names_on(page: Any, request: Any, row: Any) -> Iterator[str]:
 
 
 def test_the_walk_would_see_a_limit() -> None:
-    assert (Key, "concurrency_limit") in limits()
+    assert (Key, "rpm_limit") in limits()
     assert (Consumer, "rpm_limit") in limits()
 
 
@@ -79,3 +82,51 @@ def test_budgets_and_balances_have_no_page(client_of_root: Client, root: User) -
     assert "Can add consumer" in user
     assert "Can add budget" not in user
     assert "Can add balance entry" not in user
+
+
+@pytest.mark.parametrize("model", [Provider, Endpoint, Key])
+def test_a_limit_of_concurrency_is_set_on_the_page_and_is_one_or_more(
+    client_of_root: Client, root: User, model: Any
+) -> None:
+    world.everything(root)
+    row = model.objects.first()
+    page = client_of_root.get(world.address(model, "change", row.pk))
+    form = page.context["adminform"].form
+    assert "concurrency_limit" in form.fields
+    field = form.fields["concurrency_limit"]
+    assert (field.clean(""), field.clean("12")) == (None, 12)
+    with pytest.raises(ValidationError):
+        field.clean("many")
+    row.concurrency_limit = 0
+    with pytest.raises(ValidationError, match="concurrency_limit"):
+        row.full_clean()
+
+
+@pytest.mark.parametrize(
+    ("limit", "detail", "shown"),
+    [
+        (None, {}, "–"),
+        (7, {}, "7 at a time"),
+        (
+            7.0,
+            {"peak": 12, "limit_reason": "throttled", "limit_changed_at": 1_700_000_000_000},
+            "7 at a time, of late at most 12; since 2023-11-14 22:13:20: throttled",
+        ),
+        (
+            8,
+            {"limit_reason": "full use", "limit_changed_at": 1_700_000_000_000},
+            "8 at a time; since 2023-11-14 22:13:20: in full use without a throttle",
+        ),
+        (8, ["junk"], "8 at a time"),
+        (8, {"peak": "junk", "limit_changed_at": "junk"}, "8 at a time"),
+    ],
+)
+def test_the_page_of_a_key_tells_its_learned_limit(
+    client_of_root: Client, root: User, limit: float | None, detail: Any, shown: str
+) -> None:
+    world.everything(root)
+    state = KeyState.objects.first()
+    assert state is not None
+    KeyState.objects.filter(pk=state.pk).update(learned_limit=limit, detail=detail)
+    page = client_of_root.get(world.address(Key, "change", state.pk)).content.decode()
+    assert shown in page

@@ -56,16 +56,17 @@ def usable(candidates: tuple[Candidate, ...]) -> list[str]:
 
 class TestTargets:
     def test_a_target_holds_all_that_a_request_needs(self) -> None:
-        acme = Provider.objects.create(name="acme", priority=7, billing="free")
+        acme = Provider.objects.create(name="acme", priority=7, billing="free", concurrency_limit=50)
         endpoint = Endpoint.objects.create(
             provider=acme, format="anthropic", base_url="http://10.0.0.5:8000", allow_private=True,
             credential_style="bearer", headers={"x-team": "blue"}, proxy="http://10.0.0.1:3128",
             quirks=["no_include_usage"], connect_timeout=1.5, first_byte_timeout=2, first_event_timeout=3,
-            idle_timeout=4, total_timeout=5,
+            idle_timeout=4, total_timeout=5, concurrency_limit=40,
         )  # fmt: skip
         row = key(
             acme, secret=SECRET, priority=3, weight=9, cost_multiplier=Decimal("0.8"),
             capabilities=["cache_1h"], exclusive=True, affinity_seconds=60,
+            concurrency_limit=4,
         )  # fmt: skip
         fast = model("fast", acme, context_window=1_000, max_output_tokens=99, routing_mode="cheapest")
         Deployment.objects.update(capabilities=["vision"])
@@ -91,6 +92,11 @@ class TestTargets:
         assert target.capabilities == frozenset({"vision"})
         assert target.key_capabilities == frozenset({"cache_1h"})
         assert (target.exclusive, target.affinity_seconds) == (True, 60)
+        assert target.limits == (
+            ("key", row.pk, 4),
+            ("endpoint", endpoint.pk, 40),
+            ("provider", acme.pk, 50),
+        )
         entry = build().model("fast")
         assert entry is not None
         assert entry.routing_mode == "cheapest"

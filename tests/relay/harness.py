@@ -69,6 +69,8 @@ class House:
         held = {("key", each) for each in health.keys} | {("endpoint", each) for each in health.endpoints}
         for table, number in held | {pair[:2] for pair in health.parked}:
             health.recover(table, number)
+        self.engine.in_flight.learned.clear()
+        self.engine.retries.groups.clear()
 
     async def idle(self, within: float = 5) -> None:
         """Waits until nothing is under way any more; then asserts that nothing was kept."""

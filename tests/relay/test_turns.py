@@ -1,0 +1,293 @@
+"""relay/turns.py: retry budgets, limits of concurrency and those who wait, through the whole relay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from asgiref.sync import sync_to_async
+
+from consumers.models import ApiKey, Consumer
+from providers.models import Endpoint, Key, KeyState, Provider
+from relay.retries import pause
+from tests.counts import count
+from tests.relay.asks import ASKS, STREAMED, WHOLE, Ask, error
+from tests.relay.harness import House, house
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CHAT, CHAT_STREAM = WHOLE[0], STREAMED[0]
+ONE, TWO, THREE = "sk-vendor-first-key-1", "sk-vendor-second-key-2", "sk-vendor-third-key-3"
+
+
+def limits(**concurrency: int) -> Callable[[str], None]:
+    """Sets limits: of `key`, `endpoint`, `provider`, or of a key by its name."""
+
+    def prepare(_url: str) -> None:
+        for name, value in concurrency.items():
+            match name:
+                case "key":
+                    Key.objects.update(concurrency_limit=value)
+                case "endpoint":
+                    Endpoint.objects.update(concurrency_limit=value)
+                case "provider":
+                    Provider.objects.update(concurrency_limit=value)
+                case _:
+                    Key.objects.filter(name=name.replace("_", "-")).update(concurrency_limit=value)
+
+    return prepare
+
+
+async def another(each: House, name: str = "bob") -> dict[str, str]:
+    """The headers of another consumer."""
+
+    def issue() -> str:
+        return ApiKey.issue(consumer=Consumer.objects.create(name=name), name="laptop")[1]
+
+    return {"x-api-key": await sync_to_async(issue)()}
+
+
+async def holding(each: House, number: int, ask: Ask = CHAT_STREAM, **more: Any) -> list[asyncio.Task[Any]]:
+    """Requests that are answered, but not to the end: each holds its slot."""
+    before = len(each.engine.in_flight.slots)
+    tasks = [asyncio.create_task(ask.send(each, **more)) for _ in range(number)]
+    await each.vendor.wait_for(before + number)
+    return tasks
+
+
+async def ended(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# Retries
+
+
+async def test_where_every_upstream_fails_few_retries_are_added() -> None:
+    offered = count(50, 2_000)
+    knobs = {"retry_tokens": 50 if offered < 500 else 500}
+    async with house("asgi", keys=(ONE, TWO, THREE), knobs=knobs) as each:
+        each.vendor.script(["fault-503"])
+        gate = asyncio.Semaphore(10)
+
+        async def ask() -> int:
+            async with gate:
+                return (await CHAT.send(each)).status_code
+
+        statuses = await asyncio.gather(*(ask() for _ in range(offered)))
+        assert set(statuses) == {503}
+        assert each.vendor.total <= 1.2 * offered
+        await each.idle()
+
+
+async def test_a_retry_that_the_budget_does_not_allow_is_explained(door: str) -> None:
+    async with house(door, keys=(ONE, TWO), knobs={"retry_tokens": 0}) as each:
+        each.vendor.script(["fault-500"], secret=ONE)
+        assert (await CHAT.send(each)).status_code == 502
+        (final,) = await each.settled()
+        skipped = final["record"]["explanation"]["skipped"]
+        assert [(row["key"], row["reason"]) for row in skipped] == [("key-2", "retry budget spent")]
+        assert len(final["attempts"]) == 1
+
+
+async def test_one_dead_key_of_three_is_never_noticed() -> None:
+    offered = count(50, 2_000)
+    async with house("asgi", keys=(ONE, TWO, THREE)) as each:
+        each.vendor.script(["fault-503"], secret=ONE)
+        gate = asyncio.Semaphore(40)
+
+        async def ask() -> int:
+            async with gate:
+                return (await CHAT.send(each)).status_code
+
+        statuses = await asyncio.gather(*(ask() for _ in range(offered)))
+        assert statuses.count(200) >= 0.999 * offered
+        await each.idle()
+
+
+@pytest.mark.parametrize(("keys", "pauses"), [((ONE, TWO), []), ((ONE,), [0.25])])
+async def test_only_the_same_target_is_waited_for(
+    door: str, keys: tuple[str, ...], pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    def noted(again: int, chance: float) -> float:
+        seen.append(pause(again, 1.0))
+        return 0.0
+
+    monkeypatch.setattr("relay.turns.pause", noted)
+    async with house(door, keys=keys) as each:
+        each.vendor.script(["fault-500", "ok"])
+        assert (await CHAT.send(each)).status_code == 200
+        assert each.vendor.total == 2
+        assert seen == pauses
+
+
+# Limits
+
+
+@pytest.mark.parametrize("place", ["key", "endpoint", "provider"])
+async def test_beyond_its_limit_a_place_is_asked_no_further(door: str, place: str) -> None:
+    async with house(door, prepare=limits(**{place: 2}), knobs={"queue_timeout": 0.05}) as each:
+        each.vendor.script(["fault-stall"])
+        tasks = await holding(each, 2)
+        for ask in ASKS if place == "provider" else (CHAT, CHAT_STREAM):
+            answer = await ask.send(each)
+            assert answer.status_code == 429, str(ask)
+            assert 1 <= int(answer.headers["retry-after"]) <= 2
+            assert "limit of requests at a time" in error(ask, answer.text)["message"]
+        assert each.vendor.total == 2
+        final = each.journal()[-1]
+        assert (final["record"]["outcome"], final["record"]["error_code"]) == ("rejected", "rate_limited")
+        assert final["attempts"] == []
+        skipped = final["record"]["explanation"]["skipped"]
+        assert {row["reason"] for row in skipped} == {f"{place}: at concurrency limit, 2 of 2"}
+        await ended(*tasks)
+        await each.idle()
+        each.vendor.script()
+        assert (await CHAT.send(each)).status_code == 200
+
+
+async def test_a_key_at_its_limit_is_passed_over_for_the_next(door: str) -> None:
+    async with house(door, keys=(ONE, TWO), prepare=limits(key_1=1)) as each:
+        each.vendor.script(["fault-stall"], secret=ONE)
+        tasks = await holding(each, 1)
+        answer = await CHAT.send(each)
+        assert answer.status_code == 200
+        (final,) = await each.settled()
+        assert [row["key_name"] for row in final["attempts"]] == ["key-2"]
+        await ended(*tasks)
+
+
+async def test_a_request_waits_for_a_slot_and_its_wait_is_no_overhead_of_ours(door: str) -> None:
+    async with house(door, prepare=limits(key=1), knobs={"queue_timeout": 5.0}) as each:
+        each.vendor.script(["fault-stall"])
+        tasks = await holding(each, 1)
+        each.vendor.script()
+        late = asyncio.create_task(CHAT.send(each))
+        (pool,) = each.engine.in_flight.pools.values()
+        async with asyncio.timeout(5):
+            while not pool.waiting:
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.3)
+        await ended(*tasks)
+        assert (await late).status_code == 200
+        record = (await each.settled(2))[-1]["record"]
+        assert record["total_ms"] >= 300
+        assert record["overhead_us"] < 300_000
+        await each.idle()
+
+
+async def test_a_slot_is_held_for_the_whole_stream(door: str) -> None:
+    async with house(door, prepare=limits(key=1), knobs={"queue_timeout": 0.05}) as each:
+        each.vendor.script(["fault-stall.after-5"])
+        async with each.http.stream("POST", CHAT_STREAM.path(), json=CHAT_STREAM.body()) as answer:
+            pieces = answer.aiter_bytes()
+            await anext(pieces)
+            assert (await CHAT.send(each)).status_code == 429
+        await each.idle()
+        each.vendor.script()
+        assert (await CHAT.send(each)).status_code == 200
+
+
+async def test_a_client_that_leaves_while_it_waits_leaves_the_queue(door: str) -> None:
+    async with house(door, prepare=limits(key=1), knobs={"queue_timeout": 5.0}) as each:
+        each.vendor.script(["fault-stall"])
+        tasks = await holding(each, 1)
+        for ask in (CHAT, CHAT_STREAM):
+            late = asyncio.create_task(ask.send(each))
+            (pool,) = each.engine.in_flight.pools.values()
+            async with asyncio.timeout(5):
+                while not pool.waiting:
+                    await asyncio.sleep(0.005)
+                await ended(late)
+                while pool.waiting:
+                    await asyncio.sleep(0.005)
+        await ended(*tasks)
+        await each.idle()
+        assert each.vendor.total == 1
+
+
+async def test_one_tenant_cannot_starve_another() -> None:
+    """Security 58: while one consumer floods a pool and its queue, another is served at the next release."""
+    async with house("asgi", prepare=limits(key=4), knobs={"queue_timeout": 20.0}) as each:
+        bob = await another(each)
+        each.vendor.script(["wait-100"])
+        flood = [asyncio.create_task(CHAT.send(each)) for _ in range(8)]
+        async with asyncio.timeout(10):
+            while not (pools := each.engine.in_flight.pools) or next(iter(pools.values())).waiting < 4:
+                await asyncio.sleep(0.005)
+        answers = [await CHAT.send(each, headers=bob) for _ in range(count(3, 20))]
+        assert [answer.status_code for answer in answers] == [200] * len(answers)
+        statuses = [(await task).status_code for task in flood]
+        assert set(statuses) <= {200, 429}
+        order = [final["record"]["consumer_name"] for final in each.journal()]
+        assert order.index("bob") <= 6
+        await each.idle()
+
+
+# What keys teach
+
+
+async def test_a_throttled_key_learns_its_limit_and_tells_it(door: str) -> None:
+    async with house(door, keys=(ONE, TWO)) as each:
+        each.vendor.script(["fault-stall"], secret=ONE)
+        tasks = await holding(each, 4)
+        each.vendor.script(["fault-429.retry-1"], secret=ONE)
+        assert (await CHAT.send(each)).status_code == 200
+        (key_id,) = each.engine.in_flight.learned
+        assert each.engine.in_flight.learned[key_id].limit == 3
+        (line,) = [line for line in each.journal("state") if "learned_limit" in line["columns"]]
+        assert (line["table"], line["id"]) == ("key", key_id)
+        assert line["columns"]["learned_limit"] == 3
+        expected = {"peak": 5, "limit_reason": "throttled", "limit_changed_at": line["at"]}
+        assert line["columns"]["detail"] == expected
+        await ended(*tasks)
+        await each.idle()
+
+
+async def test_what_was_learned_survives_a_restart(door: str) -> None:
+    def prepare(_url: str) -> None:
+        detail = {"peak": 2, "limit_reason": "throttled"}
+        KeyState.objects.create(key=Key.objects.get(), learned_limit=1, detail=detail)
+
+    async with house(door, prepare=prepare, knobs={"queue_timeout": 0.05}) as each:
+        each.vendor.script(["fault-stall"])
+        tasks = await holding(each, 1)
+        assert (await CHAT.send(each)).status_code == 429
+        await ended(*tasks)
+
+
+async def test_one_slow_upstream_of_three_holds_up_nobody() -> None:
+    """Pains 24: streams over three upstreams, each with a limit, one of them slow: those that go elsewhere
+    wait for no slot."""
+    streams = count(15, 500)
+    each_holds = streams * 2 // 5
+
+    def prepare(_url: str) -> None:
+        Key.objects.update(priority=1, concurrency_limit=each_holds)
+
+    async with house("asgi", keys=(ONE, TWO, THREE), prepare=prepare) as each:
+        each.vendor.script(["delay-100"], secret=ONE)
+        waits: list[float] = []
+        find, loop = each.engine.in_flight.wait, asyncio.get_running_loop()
+
+        async def timed(*args: Any) -> Any:
+            began = loop.time()
+            slot = await find(*args)
+            if slot is not None and slot.target.key_name != "key-1":
+                waits.append(loop.time() - began)
+            return slot
+
+        each.engine.in_flight.wait = timed  # type: ignore[method-assign,assignment]
+        answers: list[httpx.Response] = await asyncio.gather(
+            *(CHAT_STREAM.send(each) for _ in range(streams))
+        )
+        assert {answer.status_code for answer in answers} == {200}
+        waits += [0.0] * (streams - len(waits))
+        assert sorted(waits)[int(len(waits) * 0.99) - 1] < 0.05
+        await each.idle()
