@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -53,6 +53,8 @@ class Catalog:
     _by_name: Mapping[str, ModelEntry] = field(default_factory=dict, repr=False)
     _candidates: Mapping[tuple[str, str], tuple[Candidate, ...]] = field(default_factory=dict, repr=False)
     _keys_at: Mapping[int, int] = field(default_factory=dict, repr=False)
+    places: tuple[Target, ...] = field(default=(), repr=False)
+    """A target of each endpoint with each key that can be used there."""
 
     def model(self, name: str) -> ModelEntry | None:
         """The model of that name or alias; None if there is none or it is switched off."""
@@ -116,17 +118,19 @@ def build() -> Catalog:
             )
         entries[pk] = _entry(model, tuple(each for name in FORMATS for each in candidates[pk, name]))
     names = _names(entries.values())
-    usable: dict[int, set[int]] = defaultdict(set)
+    places: dict[tuple[int, int], Target] = {}
     for candidate in chain.from_iterable(candidates.values()):
         if not candidate.skipped:
-            usable[candidate.target.endpoint_id].add(candidate.target.key_id)
+            target = candidate.target
+            places.setdefault((target.endpoint_id, target.key_id), target)
     return Catalog(
         revision,
         tuple(live_rules()),
         tuple(entries.values()),
         names,
         {(name, each): candidates[entry.id, each] for name, entry in names.items() for each in FORMATS},
-        {endpoint_id: len(keys) for endpoint_id, keys in usable.items()},
+        Counter(endpoint_id for endpoint_id, _ in places),
+        tuple(places.values()),
     )
 
 

@@ -24,20 +24,15 @@ from providers.catalog import problem_of
 from providers.models import MODEL_NAME, Endpoint, Key
 from providers.secrets import Unsealable
 from wire import FORMATS
-from wire.urls import join
+from wire.urls import MODELS_PATH, join
 
 SECONDS = 15.0
 """For one probe in all, pages and slow answers included."""
 MOST_BYTES = 8_000_000
 MOST_PAGES = 10
 MOST_MODELS = 5_000
-_LISTS: Mapping[str, tuple[str, str]] = {
-    "openai_chat": ("/v1/models", ""),
-    "openai_responses": ("/v1/models", ""),
-    "anthropic": ("/v1/models", "limit=1000"),
-    "gemini": ("/v1beta/models", "pageSize=1000"),
-}
-"""Path and query of the list of models in each format."""
+_QUERY: Mapping[str, str] = {"anthropic": "limit=1000", "gemini": "pageSize=1000"}
+"""What asks for a long page of the list of models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +121,7 @@ def _headers(endpoint: Endpoint, key: Key) -> dict[str, str]:
 def _pages(
     client: httpx.Client, endpoint: Endpoint, headers: dict[str, str], deadline: float
 ) -> Iterator[Mapping[str, Any]]:
-    path, query = _LISTS[endpoint.format]
+    path, query = MODELS_PATH[endpoint.format], _QUERY.get(endpoint.format, "")
     following = ""
     for _page in range(MOST_PAGES):
         url = join(endpoint.base_url, path, "&".join(filter(None, (query, following))))

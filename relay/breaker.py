@@ -9,8 +9,8 @@ from typing import Literal
 
 State = Literal["closed", "open", "half_open"]
 OPEN = "breaker open"
-PARKED = "parked"
-COOLING = {"key_refused": "key refused", "out_of_money": "out of money", PARKED: "parked by an operator"}
+REFUSED, PARKED = "key_refused", "parked"
+COOLING = {REFUSED: "key refused", "out_of_money": "out of money", PARKED: "parked by an operator"}
 """What it is called when a place is left alone for a time, by the reason; else `cooling`."""
 
 
@@ -20,7 +20,7 @@ class Rules:
     `window` the `share` failed; for `first_opening`, twice as long with each opening that follows, at most
     `longest_opening`, and up to `jitter` longer. Then one probe at a time; `closing` successes close it.
     Throttled without a word for how long, it cools for `first_cooling`, doubling, at most
-    `longest_cooling`."""
+    `longest_cooling`. `refused` lie between two probes of a key whose secret is refused."""
 
     in_a_row: int = 5
     share: float = 0.5
@@ -32,6 +32,7 @@ class Rules:
     closing: int = 3
     first_cooling: float = 30.0
     longest_cooling: float = 600.0
+    refused: float = 600.0
 
 
 @dataclass(slots=True)
@@ -125,6 +126,8 @@ class Part:
         """It asked for a pause: for so many seconds, or for longer each time where it does not say. A
         cooldown is never shortened."""
         rules = self.rules
+        if seconds is None and self.cooling_until > now:
+            return  # sent before it asked for the pause that holds
         if seconds is None:
             seconds = rules.first_cooling * 2**self.coolings
         if self.cooling_until <= now or seconds > self.cooling_until - now:
@@ -135,6 +138,28 @@ class Part:
         """Nothing is sent there before `until`, unless that was to be later already."""
         if until > self.cooling_until:
             self.cooling_until, self.cooling_for = until, reason
+
+    def begin_probe(self, probe: object, now: float) -> None:
+        """A probe of our own begins. An opening ends with it, so that no request has to find out."""
+        self.opened_until = min(self.opened_until, now)
+        self.enter(probe, now)
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether a probe, or a request in the place of one, is under way."""
+        return self.state != "closed" and self._probe is not None
+
+    def refuse(self, now: float, seconds: float) -> None:
+        """Its secret is refused; so many seconds until the next probe."""
+        if self.cooling_for == REFUSED:
+            self.cooling_until = now + seconds
+        else:
+            self.leave_alone(now + seconds, REFUSED)
+
+    def accept(self, now: float) -> None:
+        """Its secret is not refused any more."""
+        if self.cooling_for == REFUSED:
+            self.cooling_until = min(self.cooling_until, now)
 
     def suspect(self, now: float) -> None:
         """Another process opened its breaker."""

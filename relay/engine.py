@@ -38,6 +38,7 @@ from relay.knobs import Knobs
 from relay.learned import Learned
 from relay.ledger import Ledger
 from relay.pace import Paces
+from relay.prober import Prober
 from relay.recording import recorded
 from relay.retries import Retries
 from relay.scheduler import Plan
@@ -85,7 +86,8 @@ class Engine:
         self.catalog = Catalog()
         self.callers = auth.Callers(knobs.caller_cache)
         self.upstream = Upstream()
-        self.health = Health(Rules(), keys_at=self._keys_at, chance=random.random)
+        rules = Rules(refused=knobs.refused_probe_seconds)
+        self.health = Health(rules, keys_at=self._keys_at, chance=random.random)
         self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
         self.in_flight = InFlight(self.health, told=self.ledger.learned)
         self.retries = Retries(knobs.retry_rules, self.in_flight.under_way)
@@ -98,6 +100,10 @@ class Engine:
             self.channel = Channel(
                 knobs.redis_url, f"{knobs.redis_prefix}hints", self.ledger.worker, self._hear
             )
+        self.prober = Prober(
+            catalog=lambda: self.catalog, health=self.health, upstream=self.upstream, turned=self._turned,
+            told=self.ledger.probed, chance=random.random,
+        )  # fmt: skip
         self.affinity = Affinity(knobs.caller_cache, self._tell_pin if self.channel is not None else None)
         self.paces = Paces()
         self.responses: OrderedDict[str, StoredRef] = OrderedDict()
@@ -128,6 +134,7 @@ class Engine:
             asyncio.create_task(self._every(FORGET, self._forget)),
             asyncio.create_task(self._every(REAP, self._reap)),
             asyncio.create_task(self.in_flight.run()),
+            asyncio.create_task(self.prober.run()),
         ]
         if self.channel is not None:
             self._tasks.append(asyncio.create_task(self.channel.run()))
@@ -372,6 +379,8 @@ class Engine:
         wall, now = time.time(), time.monotonic()
         for row in rows:
             self.health.know(row, wall, now)
+            if objects is not None and row.probe_asked_at is not None:
+                self.prober.obey(row.table, row.id, row.probe_asked_at / 1000, wall)
 
     async def _review(self, seen: Sequence[feed.Seen]) -> None:
         """Ends the open requests of API keys that no longer work."""

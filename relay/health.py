@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from providers.types import Stored, Target
-from relay.breaker import OPEN, PARKED, Part, Rules
+from relay.breaker import OPEN, PARKED, REFUSED, Part, Rules
 from relay.failover import (
     AUTH,
+    CALLER,
+    CLOSED,
     GATEWAY,
     MONEY,
     OVERLOADED,
@@ -26,7 +28,7 @@ from relay.scheduler import Skipped
 PAIR_SECONDS = 300.0
 """For which an endpoint or key that lacks a model is asked for it after all others."""
 OUT_SECONDS = 600.0
-"""After which a key that was refused, or out of money, is tried again."""
+"""After which a key that is out of money is tried again."""
 TRICKLE = 1.0
 """Seconds between two requests to a place whose breaker is open, where there is no other."""
 FAR = 86_400.0
@@ -36,12 +38,14 @@ Pair = tuple[str, int, int, str]
 
 
 class Turn(NamedTuple):
-    """What changed for a key or endpoint, for the journal: `table` is `key` or `endpoint`."""
+    """What changed for a key or endpoint, for the journal: `table` is `key` or `endpoint`. `again`: it was
+    left alone for this very reason before, and is now for longer."""
 
     table: str
     id: int
     part: Part
     reason: str
+    again: bool = False
 
 
 class Health:
@@ -206,11 +210,45 @@ class Health:
             turns.append(self._cool(key, retry_after, reason, now))
         elif reason == "not_permitted":
             self.parked["key", target.key_id, target.model_id, kind] = now + PAIR_SECONDS
-        elif meaning in (AUTH, MONEY):
+        elif meaning == AUTH:
+            turns.append(self._refuse(target, now))
+        elif meaning == MONEY:
             turns.append(self._cool(key, retry_after or OUT_SECONDS, reason, now))
         elif meaning == UNSUPPORTED:
             self.parked["endpoint", target.endpoint_id, target.model_id, kind] = now + PAIR_SECONDS
         return turns
+
+    # What our own probes tell
+    # --------------------------------------------------------------------------------------------------
+
+    def probing(self, target: Target, probe: object, now: float, seconds: float) -> bool:
+        """A probe is to begin that may take so many seconds. False where one is under way at its key or
+        endpoint, or a request that has to find out."""
+        parts = [part for part, _ in self._parts(target)]
+        if any(part.is_probed for part in parts):
+            return False
+        for part in parts:
+            part.begin_probe(probe, now)
+            if part.cooling_for == REFUSED and part.cooling_until > now:
+                part.leave_alone(now + seconds, REFUSED)  # no request is to try meanwhile
+        return True
+
+    def probed(self, target: Target, reason: str, retry_after: float | None, now: float) -> list[Turn]:
+        """How a probe ended: a reason of `failover.VERDICTS`, "" for an answer. What only says that there is
+        no list of models is an answer too; whether a secret is accepted is then for a request to find out."""
+        meaning = judge(reason).meaning if reason else ""
+        if meaning == CLOSED:
+            return []
+        part = self.keys.get(target.key_id)
+        refused = part is not None and part.cooling_until > now and part.cooling_for == REFUSED
+        if meaning not in ("", CALLER, UNSUPPORTED) and reason != "not_permitted":
+            turns = self.failed(target, reason, retry_after, now, kind="")
+            if refused and reason != REFUSED:
+                turns.append(self._refuse(target, now))
+            return turns
+        if part is not None:
+            part.accept(now)
+        return self.succeeded(target, now)
 
     def forget(self, now: float) -> list[Turn]:
         """Lets go of what has passed."""
@@ -233,8 +271,16 @@ class Health:
     ) -> Turn:
         table, number, known = place
         part = self._part(known, number)
+        again = part.cooling_until > now and part.cooling_for == reason
         part.throttled(now, seconds, reason)
-        return Turn(table, number, part, reason)
+        return Turn(table, number, part, reason, again)
+
+    def _refuse(self, target: Target, now: float) -> Turn:
+        """Leaves a key alone until a probe finds its secret accepted."""
+        part = self._part(self.keys, target.key_id)
+        again = part.cooling_until > now and part.cooling_for == REFUSED
+        part.refuse(now, self._rules.refused)
+        return Turn("key", target.key_id, part, REFUSED, again)
 
     def _returns_in(self, target: Target, now: float) -> float:
         return max([now, *(part.returns_at() for part, _ in self._parts(target))]) - now

@@ -50,6 +50,7 @@ class Knobs:
     retry_least: int
     retry_tokens: int
     queue_timeout: float
+    refused_probe_seconds: float
     redis_url: str
     """Empty: there is none."""
     redis_prefix: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -182,6 +182,12 @@ class Ledger:
         detail = {**learned.detail(), "limit_changed_at": at}
         columns = {"learned_limit": learned.limit, "detail": detail}
         self.journal.write_many([_state("key", key_id, at, columns)])
+
+    def probed(self, places: Iterable[tuple[str, int]], result: str) -> None:
+        """Notes how the last probe of these keys and endpoints (`key` or `endpoint`, and the id) ended."""
+        at = int(time.time() * 1000)
+        columns = {"probed_at": at, "probe_result": result[:300]}
+        self.journal.write_many([_state(table, number, at, columns) for table, number in places])
 
     def tell_used(self) -> None:
         """Notes when each key and endpoint was last used, since the last call."""
@@ -365,6 +371,8 @@ def _turn(turn: Turn, at: int, now: float) -> tuple[str, dict[str, Any]]:
         "disabled_at": at if cooling and part.cooling_for == "key_refused" else None,
         "reason": turn.reason,
     }
+    if turn.again:  # no change of state: without the breaker it is no event, and its beginning stays
+        del columns["breaker"], columns["disabled_at"]
     return _state(turn.table, turn.id, at, columns)
 
 

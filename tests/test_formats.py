@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 
 from aether import demo
-from providers import checks, probe
+from providers import checks
 from providers.models import Format
 from relay.headers import FORWARDED_TO
 from relay.routes import ROUTES
@@ -15,11 +15,12 @@ from simulator import frames
 from tests.endings.kit import DIALECTS
 from tests.relay import asks, harness
 from wire import FORMATS
+from wire.urls import MODELS_PATH
 
 PLACES: dict[str, Collection[str]] = {
     "providers.models.Format": Format.values,
     "providers.checks.FORMATS": checks.FORMATS,
-    "providers.probe._LISTS": probe._LISTS,
+    "wire.urls.MODELS_PATH": MODELS_PATH,
     "relay.headers.FORWARDED_TO": FORWARDED_TO,
     "relay.routes.ROUTES": {route.format for route in ROUTES},
     "aether.demo": demo.PATHS,

@@ -51,6 +51,7 @@ CLASSES: Mapping[str, str] = {
     "unsupported": "unsupported",
     "unsupported_request": "unsupported",
     "caller": "aside",
+    "policy": "aside",
 }  # fmt: skip
 """An attempt's reason, and its class; any other is `other`."""
 ENDED: Mapping[str, str] = {

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 
+MODELS_PATH: Mapping[str, str] = {
+    "openai_chat": "/v1/models",
+    "openai_responses": "/v1/models",
+    "anthropic": "/v1/models",
+    "gemini": "/v1beta/models",
+}
+"""Where each format lists its models."""
 _VERSION = re.compile(r"v\d+(?:(?:alpha|beta)\d*)?")
 
 

@@ -143,6 +143,13 @@ def test_pauses_nobody_asked_for_double_until_an_answer_comes() -> None:
     assert made.cooling_until - now == 30
 
 
+def test_several_answers_at_once_ask_for_one_pause() -> None:
+    made = part()
+    for moment in range(6):
+        made.throttled(moment / 100, None)
+    assert made.cooling_until == pytest.approx(30)
+
+
 def test_a_pause_is_never_shortened() -> None:
     made = part()
     made.throttled(0, 100)

@@ -182,6 +182,80 @@ def test_each_turn_is_told_once_with_its_reason() -> None:
     ]
 
 
+# From our own probes
+
+
+def refused(made: Health, one: Target, now: float = 0.0) -> None:
+    made.failed(one, "key_refused", None, now, kind=GENERATE)
+
+
+def probe(made: Health, one: Target, reason: str, now: float) -> list[str]:
+    """One probe from its beginning to its end; what turned."""
+    mark: Any = object()
+    assert made.probing(one, mark, now, 10.0)
+    turns = made.probed(one, reason, None, now)
+    made.leave(one, mark)
+    return [f"{turn.table} {turn.part.state}{' again' * turn.again}: {turn.reason}" for turn in turns]
+
+
+@pytest.mark.parametrize("reason", ["", "unsupported", "caller", "not_permitted"])
+def test_a_refused_key_is_asked_again_once_a_probe_is_answered(reason: str) -> None:
+    made, one = health(), target()
+    refused(made, one)
+    assert probe(made, one, reason, 500) == ["key closed: answers again"]
+    assert made.well
+
+
+@pytest.mark.parametrize("reason", ["key_refused", "connect", "first_byte_timeout", "throttled"])
+def test_a_refused_key_stays_out_while_probes_fail_and_no_new_turn_is_told_of_it(reason: str) -> None:
+    made, one = health(), target()
+    refused(made, one)
+    for now in (599, 1_198, 1_797):
+        told = probe(made, one, reason, now)
+        assert "key closed again: key_refused" in told
+        assert all("key_refused" not in each or "again" in each for each in told)
+        assert made.barred(one, now + 599) == "key: key refused"
+
+
+def test_no_request_tries_a_refused_key_while_it_is_probed() -> None:
+    made, one, mark = health(), target(), object()
+    refused(made, one)
+    assert made.probing(one, mark, 599.5, 10.0)
+    assert made.barred(one, 605) == "key: key refused"
+
+
+def test_a_probe_ends_an_opening_early_and_three_close_it() -> None:
+    made, one = health(keys=1), target()
+    kill(made, one)
+    assert [probe(made, one, "", 5 + number) for number in range(3)][:2] == [[], []]
+    assert made.barred(one, 9) == ""
+    assert made.keys[1].state == "closed"
+
+
+def test_a_probe_that_fails_opens_it_for_longer() -> None:
+    made, one = health(), target()
+    kill(made, one)
+    assert "key open: breaker open: connect" in probe(made, one, "connect", 29)
+    assert made.keys[1].opened_until == pytest.approx(29 + 60)
+
+
+def test_a_probe_that_was_never_sent_tells_nothing() -> None:
+    made, one = health(), target()
+    refused(made, one)
+    assert probe(made, one, "blocked_address", 500) == []
+    assert made.barred(one, 501) == "key: key refused"
+
+
+def test_one_probe_at_a_time_finds_out_and_no_request_beside_it() -> None:
+    made, one, mark = health(), target(), object()
+    kill(made, one)
+    assert made.probing(one, mark, 31, 10.0)
+    assert not made.probing(one, object(), 32, 10.0)
+    assert made.barred(one, 32) == "key: breaker half open, a probe is under way"
+    made.leave(one, mark)
+    assert made.probing(one, object(), 33, 10.0)
+
+
 # From the tables
 
 WALL = 1_800_000_000.0
