@@ -10,11 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-from django.core.asgi import get_asgi_application
 
 from relay.door import BodyLimit, RelayDoor
 from tests.endings.kit import CHAT, Dialect
-from tests.relay.harness import House
+from tests.relay.harness import House, django_application
 
 Message = MutableMapping[str, Any]
 
@@ -71,7 +70,7 @@ async def exchange(
     each: House, door: str, dialect: Dialect = CHAT, *, stream: bool = True, **script: Any
 ) -> AsyncIterator[Exchange]:
     """A request of `dialect` on its way through a door."""
-    application: Any = RelayDoor() if door == "asgi" else BodyLimit(get_asgi_application())
+    application: Any = RelayDoor() if door == "asgi" else BodyLimit(django_application())
     parts = urlsplit(dialect.path)
     wanted = (
         {**dialect.body}

@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import pytest
 from asgiref.sync import sync_to_async
-from django.core.asgi import get_asgi_application
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model as Row
@@ -29,7 +28,7 @@ from relay.door import BodyLimit
 from tests.pages import world
 from tests.pages.test_forms import MODEL, management
 from tests.relay.asks import WHOLE
-from tests.relay.harness import House, house, served
+from tests.relay.harness import House, django_application, house, served
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WITHIN = 2.0
@@ -61,7 +60,7 @@ class Doors:
 async def both_doors(**options: Any) -> AsyncIterator[Doors]:
     async with (
         house("asgi", keys=(FIRST, SECOND), **options) as each,
-        served(BodyLimit(get_asgi_application())) as url,
+        served(BodyLimit(django_application())) as url,
         httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as second,
     ):
         yield Doors(each, (each.http, second))
