@@ -15,11 +15,13 @@ django_application: Any = get_asgi_application()
 from django.conf import settings  # noqa: E402
 
 from aether.lifespan import Lifespan  # noqa: E402
+from aether.pages import Allowance  # noqa: E402
 from relay.door import BodyLimit, Receive, RelayDoor, Scope, Send  # noqa: E402
 from relay.routes import is_relay_path  # noqa: E402
 from simulator.asgi import application as simulator  # noqa: E402
 
 lifespan = Lifespan()
+pages = Allowance(django_application, settings.RELAY_PAGES_IN_FLIGHT)
 door = RelayDoor() if settings.RELAY_DOOR == "asgi" else BodyLimit(django_application)
 
 
@@ -32,4 +34,4 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif settings.AETHER_SIMULATOR and scope["path"].startswith("/simulator/"):
         await simulator(scope, receive, send)
     else:
-        await django_application(scope, receive, send)
+        await pages(scope, receive, send)

@@ -54,16 +54,25 @@ def whole(name: str, default: int, *, least: int = 0) -> int:
     return value
 
 
-def seconds(name: str, default: float) -> float:
-    """A time in seconds, more than 0; fractions are allowed."""
+def seconds(name: str, default: float, *, none: bool = False) -> float:
+    """A time in seconds, more than 0, or 0 where `none` allows it; fractions are allowed."""
     given = text(name, str(default))
     try:
         value = float(given)
     except ValueError:
-        value = 0.0
-    if not (value > 0 and math.isfinite(value)):
-        raise ImproperlyConfigured(f"{name} is “{given}”: set it to a number of seconds above 0.")
+        value = -1.0
+    if not math.isfinite(value) or value < 0 or (value == 0 and not none):
+        wanted = "0 or more" if none else "above 0"
+        raise ImproperlyConfigured(f"{name} is “{given}”: set it to a number of seconds {wanted}.")
     return value
+
+
+def percent(name: str, default: int) -> float:
+    """A share, given as a whole number of percent from 1 to 100."""
+    value = whole(name, default, least=1)
+    if value > 100:
+        raise ImproperlyConfigured(f"{name} is “{value}”: set it to a number of percent, 1 to 100.")
+    return value / 100
 
 
 def url(name: str, schemes: Collection[str]) -> str:

@@ -1,33 +1,287 @@
-"""uvicorn's HTTP protocol with what ASGI lacks: the client's connection itself (`relay.call.Line`)."""
+"""uvicorn's HTTP protocol with what it and ASGI lack: limits of time and size for clients (`connections`),
+strictness about where a request ends, and the client's connection itself (`relay.call.Line`)."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Callable
+from typing import Any, cast
 
+from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from aether.connections import LINGER, SWEEP, Connections
 from relay.call import LINE, Headers
+from relay.refusals import unfit
+
+IDLE, HEAD, BODY, BUSY, GONE = range(5)
+"""Before the first byte of a request; its head comes; its body comes; it is whole and under way; the client
+was turned away and may still read why."""
+
+FOREIGN = frozenset(
+    {
+        b"CONNECT", b"PRI", b"SOURCE", b"DESCRIBE", b"ANNOUNCE", b"SETUP", b"PLAY", b"PAUSE", b"TEARDOWN",
+        b"GET_PARAMETER", b"SET_PARAMETER", b"REDIRECT", b"RECORD", b"FLUSH",
+    }
+)  # fmt: skip
+"""Methods that leave HTTP, or are of the other protocols that the parser knows."""
+FRAMING, FRAMING_TIMES = 512 * 1024, 8
+"""Bytes of chunk sizes, extensions and trailers that a body may have: so many, and this multiple of itself
+more. A chunk of one byte has five."""
+
+
+class Unfit(Exception):
+    """A request that is not served, and why. Raised within the parser, which wraps it."""
+
+    def __init__(self, why: str, status: int = 400) -> None:
+        super().__init__(why)
+        self.why, self.status = why, status
+
+
+def protocol(everyone: Connections) -> type[asyncio.Protocol]:
+    """What makes the protocols of a server whose connections are all in `everyone`."""
+    return cast("type[asyncio.Protocol]", functools.partial(Protocol, everyone))
 
 
 class Protocol(HttpToolsProtocol):
-    """Offers the application the extension `aether.line`."""
+    """Offers the application the extension `aether.line`. Serves requests that have one reading alone; after
+    any other the connection is closed."""
 
     left: Callable[[], None] | None = None
 
-    def on_headers_complete(self) -> None:
-        """Begins a request."""
-        line = _Line(self)
-        # Not ASGI's own: its type knows no such values.
-        self.scope["extensions"] = {LINE: line}  # type: ignore[dict-item]
-        super().on_headers_complete()
-        line.cycle = self.cycle
+    def __init__(self, everyone: Connections, **options: Any) -> None:
+        super().__init__(**options)
+        self._everyone = everyone
+        self._limits = everyone.limits
+        self._address: str | None = None
+        """By which it is counted, where it is."""
+        self._phase: int = IDLE
+        self._since = self.loop.time()
+        """When the phase began."""
+        self._deaf = False
+        """Whether what still comes is thrown away."""
+        self._refusal: tuple[int, str] | None = None
+        """Told once the requests before it are answered."""
+        self._read = self._head = self._taken = self._body = 0
+        self._blocked_at = 0.0
+        self._closing_at = 0.0
+
+    # The connection
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        if self._everyone.enter(self, address, self.loop):
+            self._address = address
+        else:
+            self._deaf = True
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tells who wants to know."""
         super().connection_lost(exc)
+        if self._address is not None:
+            self._everyone.leave(self, self._address)
+            self._address = None
         if self.left is not None:
             left, self.left = self.left, None
             left()
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came."""
+        if self._deaf:
+            return
+        self._read = len(data)
+        in_head = self._phase == HEAD
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._deaf = True  # nothing is upgraded: the request is answered as it stands, and none after it
+        except HttpParserError as error:
+            cause = error.__context__
+            found = cause if isinstance(cause, Unfit) else Unfit("not well-formed")
+            self._refuse(found.status, found.why)
+            return
+        if self._phase == HEAD:
+            if in_head:
+                self._head += len(data)
+                if self._head > self._limits.head_bytes:
+                    self._refuse(431, "head too large")
+        elif self._phase == BODY:
+            self._taken += len(data)
+            if self._taken > FRAMING + FRAMING_TIMES * self._body:
+                self._refuse(400, "more framing than body")
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._blocked_at = self.loop.time()
+
+    def expire(self, now: float) -> None:
+        """Ends what took too long; `now` is the loop's time."""
+        limits, phase, age = self._limits, self._phase, now - self._since
+        if self.transport.is_closing():
+            # Closed, with data that the client does not take.
+            self._closing_at = self._closing_at or now
+            if now - self._closing_at > limits.stall_seconds:
+                self.transport.abort()
+        elif phase == IDLE:
+            if age > (limits.idle_seconds if self.cycle is not None else limits.head_seconds):
+                self.transport.close()
+        elif phase == HEAD:
+            if age > limits.head_seconds:
+                self._refuse(408, "head too slow")
+        elif phase == BODY and self.flow.read_paused:
+            self._since += SWEEP  # it waits for us
+        elif phase == BODY:
+            if age > min(limits.body_seconds, limits.body_grace + self._taken / limits.body_rate):
+                self._refuse(408, "body too slow")
+        elif phase == GONE and age > LINGER:
+            self.transport.close()
+        if self.flow.write_paused and now - self._blocked_at > limits.stall_seconds:
+            self.transport.abort()
+
+    # The parser
+
+    def on_message_begin(self) -> None:
+        if self._deaf:
+            return
+        super().on_message_begin()
+        self._phase, self._since, self._head = HEAD, self.loop.time(), 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase != HEAD:
+            return  # a trailer, which must not become a header
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Begins a request. Raises Unfit."""
+        if self._deaf:
+            return
+        self._check()
+        line = _Line(self)
+        # Not ASGI's own: its type knows no such values.
+        self.scope["extensions"] = {LINE: line}  # type: ignore[dict-item]
+        super().on_headers_complete()
+        line.cycle = cycle = self.cycle
+        if not self._everyone.keep_alive or self.parser.should_upgrade():
+            cycle.keep_alive = False
+        self._phase, self._since = BODY, self.loop.time()
+        self._taken = self._body = 0
+
+    def _check(self) -> None:
+        """Raises Unfit for what the parser lets pass and others might read differently."""
+        headers, limits = self.headers, self._limits
+        if len(headers) > limits.headers or (
+            self._head + self._read > limits.head_bytes and self._size_of_head() > limits.head_bytes
+        ):
+            raise Unfit("head too large", 431)
+        version, hosts, coding = self.parser.get_http_version(), 0, b""
+        upgrade, bodied = self.parser.should_upgrade(), False
+        for name, value in headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding":
+                coding += value + b","
+                bodied = True
+            elif upgrade and name == b"content-length":
+                bodied = True
+        if version not in {"1.1", "1.0"} or self.parser.get_method() in FOREIGN:
+            raise Unfit("another protocol")
+        if hosts > 1 or (not hosts and version == "1.1"):
+            raise Unfit("no host, or two")
+        if coding and (version == "1.0" or coding[:-1].strip().lower() != b"chunked"):
+            raise Unfit("a transfer coding but chunked")
+        if upgrade and bodied:
+            raise Unfit("a body that would be upgraded")  # the parser passes over it
+        if b"#" in self.url:
+            raise Unfit("a fragment")
+
+    def _size_of_head(self) -> int:
+        lines = sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
+        return lines + len(self.url) + len(b"POST  HTTP/1.1\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        if self._deaf:
+            return
+        cycle = self.cycle
+        self._body += len(body)
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        if self._deaf:
+            return
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+            self._phase = BUSY
+        else:
+            self._phase, self._since = IDLE, self.loop.time()
+        if not cycle.keep_alive:
+            self._deaf = True  # the last request of this connection
+
+    # Answers
+
+    def on_response_complete(self) -> None:
+        """Goes on with the next request, or waits for one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._refusal is not None:
+            self._bow_out(*self._refusal)
+        elif self._phase == BUSY:
+            self._phase, self._since = IDLE, self.loop.time()
+        elif self._phase == BODY and self.expect_100_continue and not self._body:
+            self.transport.close()  # it may send its body or not: where the next request begins is unknown
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Hears no more of the client, and tells it why once the requests that it sent whole are answered."""
+        if self._deaf:
+            return
+        self._deaf = True
+        self._everyone.refused[why] += 1
+        cycle = self.cycle
+        waiting = bool(cycle) and not cycle.response_complete
+        if waiting and self._phase == BODY:  # the broken one
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if self.pipeline:
+                self.pipeline.popleft()
+                self._refusal = (status, why)
+            elif cycle.response_started:
+                self.transport.close()  # in mid-answer there is no place for another
+            else:
+                self._bow_out(status, why)
+        elif waiting:
+            self._refusal = (status, why)
+        elif self._phase == BODY:
+            self.transport.close()  # it was answered before its body was broken
+        else:
+            self._bow_out(status, why)
+
+    def _bow_out(self, status: int, why: str) -> None:
+        """Tells the client, and closes once it has read that: were it closed at once, what is still on its
+        way to us would take the answer from it."""
+        path = self.url.partition(b"?")[0].decode("latin-1") if self.scope else ""
+        answer = unfit(status, path, why)
+        headers = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, answer.body))
+        self.transport.write_eof()
+        self._phase, self._since = GONE, self.loop.time()
 
 
 class _Line:

@@ -42,21 +42,25 @@ MISS: Final = Miss.MISS
 
 
 class AuthError(Exception):
-    """The caller is not let in. `fault` holds the public words, `fault.status` the status."""
+    """The caller is not let in. `fault` holds the public words, `fault.status` the status; `guess`: it came
+    with an API key that is none."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, *, guess: bool = False) -> None:
         super().__init__(fault.text)
         self.fault = fault
+        self.guess = guess
 
     @property
     def status(self) -> int:
         return self.fault.status
 
 
-def refused() -> AuthError:
-    """401; the same words for a missing, malformed, unknown, disabled and expired API key."""
+def refused(*, guess: bool = True) -> AuthError:
+    """401; the same words for a missing, malformed, unknown, disabled and expired API key. Only the first is
+    no `guess`."""
     return AuthError(
-        Fault("invalid_api_key", "The API key is missing, unknown, switched off or expired.", status=401)
+        Fault("invalid_api_key", "The API key is missing, unknown, switched off or expired.", status=401),
+        guess=guess,
     )
 
 
@@ -135,7 +139,7 @@ def credentials(headers: Iterable[tuple[bytes, bytes]], query: bytes = b"") -> s
                 found = _one(found, part[4:])
     secret = found.decode("latin-1")
     if not SECRET.fullmatch(secret):
-        raise refused()
+        raise refused(guess=bool(found))
     return secret
 
 

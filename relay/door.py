@@ -11,6 +11,8 @@ from typing import Any, cast
 from relay import engine as engines
 from relay.answer import Answer, Pieces, Stream
 from relay.call import Call, Line, client_address, line_of
+from relay.desk import turned_away
+from relay.engine import Engine
 from relay.errors import Unreadable
 from relay.pipeline import relay
 from relay.refusals import closed, late, oversized
@@ -33,19 +35,14 @@ class RelayDoor:
         if engine is None or not engine.ready:
             await _send(send, closed(scope["method"], _raw_path(scope)))
             return
-        line, headers = line_of(scope), scope["headers"]
+        line = line_of(scope)
         client = _Client(receive, line)
+        call = _call(scope, engine, client.read, line)
+        if engine.guarded and (refusal := turned_away(engine, call)) is not None:
+            await _send(send, refusal, line)
+            return
         if scope["method"] in _BODILESS:
             client.watch()
-        call = Call(
-            method=scope["method"],
-            path=_raw_path(scope),
-            query=scope["query_string"].decode("latin-1"),
-            headers=headers,
-            address=client_address((scope.get("client") or ("",))[0], headers, engine.knobs.trusted_proxies),
-            read=client.read,
-            cut=None if line is None else line.cut,
-        )
         answer: Answer | None = None
         try:
             answer = await relay(engine, call)
@@ -63,9 +60,28 @@ class RelayDoor:
                 answer.stream.abandon()
 
 
+def _call(
+    scope: Scope, engine: Engine, read: Callable[[], Awaitable[tuple[bytes, bool]]], line: Line | None
+) -> Call:
+    headers = scope["headers"]
+    return Call(
+        method=scope["method"],
+        path=_raw_path(scope),
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        address=client_address((scope.get("client") or ("",))[0], headers, engine.knobs.trusted_proxies),
+        read=read,
+        cut=None if line is None else line.cut,
+    )
+
+
+async def _nothing() -> tuple[bytes, bool]:
+    return b"", False
+
+
 class BodyLimit:
-    """Stands before Django's door: counts a body while it comes in, before Django spools it, and waits for it
-    no longer than the other door does."""
+    """Stands before Django's door: turns away as the other door does; counts a body while it comes in, before
+    Django spools it, and waits for it no longer than the other door does."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -75,6 +91,11 @@ class BodyLimit:
         if engine is None or not engine.ready:
             await _send(send, closed(scope["method"], _raw_path(scope)))
             return
+        if engine.guarded:
+            answer = turned_away(engine, _call(scope, engine, _nothing, None))
+            if answer is not None:
+                await _send(send, answer)
+                return
         path, knobs = _raw_path(scope), engine.knobs
         limit = knobs.max_upload_bytes if takes_uploads(scope["method"], path) else knobs.max_body_bytes
         if _length(scope) > limit:

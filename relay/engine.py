@@ -22,6 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from changes import feed
 from consumers import auth
+from consumers.throttle import Throttle
 from providers import catalog, states
 from providers.catalog import Catalog
 from providers.models import KeyState
@@ -37,13 +38,16 @@ from relay.hints import Held, Pinned
 from relay.knobs import Knobs
 from relay.learned import Learned
 from relay.ledger import Ledger
+from relay.memory import Memory
 from relay.pace import Paces
 from relay.prober import Prober
 from relay.recording import recorded
 from relay.retries import Retries
 from relay.scheduler import Plan
+from relay.shedding import Shedding
 from relay.slots import InFlight
 from relay.upstream import Upstream
+from relay.watchdog import Watchdog
 from wire.types import GENERATE, Fault
 
 log = logging.getLogger("aether.relay")
@@ -108,7 +112,22 @@ class Engine:
         self.paces = Paces()
         self.responses: OrderedDict[str, StoredRef] = OrderedDict()
         self.body_bytes = 0
+        self.throttle = Throttle(knobs.bad_keys)
+        self.shedding = Shedding(
+            max_lag=knobs.max_lag,
+            max_in_flight=knobs.max_in_flight,
+            memory_close=knobs.memory_close,
+            memory_refuse=knobs.memory_refuse,
+            max_backlog=knobs.max_backlog_bytes,
+        )
+        self.watchdog = Watchdog(knobs.blocked_seconds, self._heard)
+        self.memory = Memory()
+        self.ended = 0
+        """Requests that were answered, or left, since the start."""
+        self.leaving = False
+        """Whether the server is about to stop: nobody should send anything new, and what comes is served."""
         self.draining = False
+        """Whether it has stopped: running requests finish, and no other begins."""
         self.ready = False
         self.degraded = False
         self._none_open = asyncio.Event()
@@ -135,15 +154,18 @@ class Engine:
             asyncio.create_task(self._every(REAP, self._reap)),
             asyncio.create_task(self.in_flight.run()),
             asyncio.create_task(self.prober.run()),
+            asyncio.create_task(self._every(POLL, self._look_after)),
         ]
         if self.channel is not None:
             self._tasks.append(asyncio.create_task(self.channel.run()))
+        self.watchdog.start()
         self.ready = True
         _install(self)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self.ready = False
+        self.watchdog.stop()
         self.interrupt("shutdown")
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
@@ -206,6 +228,7 @@ class Engine:
 
     def _leave(self, ctx: StreamContext) -> None:
         ctx.settled = True
+        self.ended += 1
         self.open.discard(ctx)
         if not self.open:
             self._none_open.set()
@@ -404,6 +427,21 @@ class Engine:
             if now - ctx.checkpointed >= CHECKPOINT and (seen := ctx.frames_seen) != ctx.checkpoint_mark:
                 ctx.checkpointed, ctx.checkpoint_mark = now, seen
                 self.ledger.checkpoint(ctx)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether some requests are turned away at the door (`desk.turned_away`)."""
+        return self.shedding.pressed or len(self.open) >= self.shedding.crowd or bool(self.throttle)
+
+    def _heard(self, late: float, now: float) -> None:
+        self.shedding.beat(late, now, self.ended)
+
+    async def _look_after(self) -> None:
+        """Weighs memory and journal, and tells how many were turned away."""
+        self.shedding.look(self.memory.share(), self.ledger.journal.backlog_bytes)
+        self.throttle.forget(time.monotonic())
+        if told := self.shedding.news(time.monotonic()):
+            log.warning("turned away: %s", told)
 
     async def _tell_used(self) -> None:
         self.ledger.tell_used()

@@ -43,6 +43,13 @@ class Knobs:
     max_event_bytes: int
     max_answer_bytes: int
     trusted_proxies: int
+    bad_keys: int
+    max_lag: float
+    max_in_flight: int
+    memory_close: float
+    memory_refuse: float
+    max_backlog_bytes: int
+    blocked_seconds: float
     max_attempts: int
     max_attempts_per_endpoint: int
     max_tries: int

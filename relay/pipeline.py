@@ -20,13 +20,14 @@ from relay.answer import PIECE, Answer, Pieces, Stream
 from relay.attempts import Job, StreamWinner, WholeWinner, first_frames, run, whole
 from relay.call import Call
 from relay.context import StreamContext
+from relay.desk import client_format, secret_of
 from relay.engine import Engine
 from relay.errors import Exhausted, Interrupted, Refused, RelayError, Unreadable
 from relay.estimate import estimated_count
 from relay.failover import UNSUPPORTED, final_fault, judge
 from relay.payload import JsonBody, Payload, Upload
 from relay.refusals import internal, render, too_large
-from relay.routes import MODELS, Match, allowed_methods, format_of, match
+from relay.routes import MODELS, Match, allowed_methods, match
 from relay.scheduler import EXCLUSIVE, LACKING, NOT_SERVED, OF_KEYS, UNPRICED, Mode, Plan, explain, plan
 from usage import ids
 from wire import FORMATS
@@ -43,7 +44,7 @@ async def relay(engine: Engine, call: Call) -> Answer:
     CancelledError when the client left, and Unreadable when its body never came; both are settled, or owed no
     record, by then."""
     found = match(call.method, call.path)
-    ctx = StreamContext(model="", api_format=_client_format(call, found))
+    ctx = StreamContext(model="", api_format=client_format(call, found))
     ctx.started_at, ctx.began = int(time.time() * 1000), time.monotonic()
     ctx.request_text = ids.request_id(ctx.started_at, os.urandom(9))
     ctx.address, ctx.cut = call.address, call.cut
@@ -126,9 +127,8 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
 
 
 async def _authenticated(engine: Engine, call: Call, api_format: str) -> auth.Caller:
-    in_query = api_format == "gemini" or call.path.startswith("/v1beta")
     try:
-        secret = auth.credentials(call.headers, call.query.encode() if in_query else b"")
+        secret = secret_of(call, api_format)
         caller = engine.callers.get(secret, time.time())
         if caller is auth.MISS:
             caller = await engine.find_caller(secret)
@@ -137,6 +137,8 @@ async def _authenticated(engine: Engine, call: Call, api_format: str) -> auth.Ca
         if caller.networks is not None and not caller.permits(call.address):
             raise auth.foreign_network()
     except auth.AuthError as error:
+        if error.guess and engine.throttle.note(call.address, time.monotonic()):
+            log.warning("%s sent too many bad API keys and is held back; a proxy of yours?", call.address)
         raise Refused(error.fault) from error
     except DatabaseError as error:
         text = "API keys cannot be looked up right now; try again in a moment."
@@ -159,13 +161,6 @@ def _no_such_path(call: Call) -> Refused:
             "WebSocket are not part of this version.",
         )
     )
-
-
-def _client_format(call: Call, found: Match | None) -> str:
-    """The format that errors are told in; model lists have the shape their headers ask for."""
-    if found is None:
-        return format_of(call.method, call.path)
-    return lists.shape(call) if found.route.kind == MODELS else found.route.format
 
 
 # Reading room

@@ -54,11 +54,12 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Ready: an engine is open and takes requests; `degraded` where the database or the disk fails it
-    meanwhile. Says nothing of why."""
+    meanwhile, where it turns requests away, or its event loop was blocked of late. Says nothing of why."""
     engine = engines.current()
-    if engine is None or not engine.ready or engine.draining:
+    if engine is None or not engine.ready or engine.leaving or engine.draining:
         return HttpResponse(b"not ready\n", status=503, content_type="text/plain")
-    degraded = engine.degraded or engine.ledger.journal.trouble
+    strained = engine.shedding.pressed or engine.watchdog.recently(time.monotonic())
+    degraded = engine.degraded or engine.ledger.journal.trouble or strained
     return HttpResponse(b"ready, degraded\n" if degraded else b"ready\n", content_type="text/plain")
 
 

@@ -19,6 +19,11 @@ ENVIRONMENT = {
     "AETHER_KEY_PEPPER": "a pepper for tests, forty bytes of it...",
     "AETHER_SIMULATOR": "on",
     "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
+    # What a slow machine, or a test's own clumsiness, would trip: tests of these set them anew.
+    "RELAY_BAD_KEYS": "0",
+    "RELAY_BLOCKED_SECONDS": "60",
+    "RELAY_MAX_LAG": "60",
+    "RELAY_SHUTDOWN_DELAY": "0",
     "SECRET_KEY": "a secret key for tests, fifty bytes of it, no more.",
     "DJANGO_SETTINGS_MODULE": "aether.settings",
 }

@@ -16,7 +16,8 @@ import uvicorn
 from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
 
-from aether.server import Protocol
+from aether.connections import Connections, Limits
+from aether.server import protocol
 from consumers.models import ApiKey, Consumer
 from providers.models import Deployment, Endpoint, Key, Model, Provider
 from relay.door import BodyLimit, RelayDoor
@@ -115,14 +116,14 @@ def configure(
 
 
 @asynccontextmanager
-async def served(application: Any) -> AsyncIterator[str]:
+async def served(application: Any, limits: Limits | None = None) -> AsyncIterator[str]:
     """`application` behind a real server with the flags of `manage.py serve`; yields its address."""
-    listener = socket.socket()
+    everyone, listener = Connections(limits or Limits()), socket.socket()
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            application, http=Protocol, ws="none", lifespan="off", interface="asgi3", log_config=None,
-            access_log=False, server_header=False, proxy_headers=False,
+            application, http=protocol(everyone), ws="none", lifespan="off", interface="asgi3",
+            log_config=None, access_log=False, server_header=False, proxy_headers=False,
         )
     )  # fmt: skip
     server.config.load()
@@ -150,10 +151,12 @@ async def house(
     *,
     knobs: dict[str, Any] | None = None,
     prepare: Callable[[str], object] | None = None,
+    limits: Limits | None = None,
     **options: Any,
 ) -> AsyncIterator[House]:
     """A relay behind `door` (asgi or django), one simulator behind it, one API key for it. `prepare` gets the
-    simulator's address once the ordinary rows stand, before the engine reads them."""
+    simulator's address once the ordinary rows stand, before the engine reads them. `limits` are the server's,
+    for clients' connections."""
     async with Simulator() as vendor:
         secret = await sync_to_async(configure)(vendor.url, **options)
         if prepare is not None:
@@ -163,7 +166,7 @@ async def house(
         application = RelayDoor() if door == "asgi" else BodyLimit(django_application())
         async with (
             Engine(Knobs(**values)) as engine,
-            served(application) as url,
+            served(application, limits) as url,
             httpx.AsyncClient(
                 base_url=url, trust_env=False, verify=False, timeout=30, headers={"x-api-key": secret}
             ) as http,

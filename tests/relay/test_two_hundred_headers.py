@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from aether.connections import Limits
 from providers.models import Endpoint
 from tests.counts import count
 from tests.relay.asks import ASKS, Ask
@@ -136,7 +137,7 @@ async def test_of_two_hundred_headers_exactly_this_set_reaches_the_client(
     door: str, record_property: Callable[[str, object], None]
 ) -> None:
     chance, sizes = random.Random(18), set()
-    async with house(door) as each:
+    async with house(door, limits=Limits(headers=300)) as each:
         for ask in ASKS:
             each.vendor.script()
             await ask.send(each)

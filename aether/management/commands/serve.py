@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import fcntl
+import logging
 import math
 import os
+import random
 import resource
 import signal
 import socket
 import sys
+import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,15 +27,20 @@ from django.db import connections
 from django.utils.translation import gettext as _
 
 from aether.boot import ensure_database, ensure_migrated, ensure_secrets
-from aether.server import Protocol
+from aether.connections import Connections, Limits
+from aether.server import protocol
 from aether.supervision import Recorder, RecorderFailed, recorder_command
 from relay import engine as engines
 
+log = logging.getLogger("aether")
+
 OPEN_FILES = 65_536
 """Sockets and files that we ask the system to allow: two for each stream."""
-IDLE_CONNECTION_SECONDS = 75
 M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 1 << 20
 """glibc's own number for it, and the bytes from which a block of memory is the system's again once freed."""
+TICK = 0.1
+RECYCLE_TICKS = 10
+"""Between two looks at whether the process is to be recycled; uvicorn makes ten a second."""
 LAST_WORDS_SECONDS = 5.0
 """Before the drain's end, in which requests that still run are told so, in their own format."""
 
@@ -78,12 +86,14 @@ class Command(BaseCommand):
                 recorder.close()
 
     def run_server(self, listener: socket.socket) -> None:
-        """Serves until SIGTERM or Ctrl-C, then lets running requests finish."""
+        """Serves until SIGTERM, Ctrl-C or its recycling, then lets running requests finish."""
+        # Half of the files: each request may need one more, to its upstream.
+        connections = Connections(Limits.from_settings(connections=open_files() // 2))
         server = Server(
             uvicorn.Config(
                 "aether.asgi:application",
                 loop="uvloop",
-                http=Protocol,
+                http=protocol(connections),
                 ws="none",
                 lifespan="on",
                 interface="asgi3",
@@ -91,18 +101,14 @@ class Command(BaseCommand):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=IDLE_CONNECTION_SECONDS,
                 timeout_graceful_shutdown=math.ceil(settings.RELAY_DRAIN_SECONDS),
             ),
             command=self,
+            connections=connections,
         )
-
-        def end(signum: int, frame: FrameType | None) -> None:
-            server.should_exit = True
-
         # uvicorn sets its own while it serves, puts these back, and raises the signal it got once more.
-        signal.signal(signal.SIGTERM, end)
-        signal.signal(signal.SIGINT, end)
+        signal.signal(signal.SIGTERM, server.handle_exit)
+        signal.signal(signal.SIGINT, server.handle_exit)
         server.run(sockets=[listener])
 
 
@@ -110,9 +116,13 @@ class Server(uvicorn.Server):
     """uvicorn's server, telling where it listens once it does, and letting running requests finish when it
     stops."""
 
-    def __init__(self, config: uvicorn.Config, command: BaseCommand) -> None:
+    def __init__(self, config: uvicorn.Config, command: BaseCommand, connections: Connections) -> None:
         super().__init__(config)
         self.command = command
+        self.connections = connections
+        # Not all servers of a deployment at once.
+        self.recycle_after = settings.RELAY_RECYCLE_REQUESTS * random.uniform(1, 1.1)
+        self._hurried = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -124,12 +134,47 @@ class Server(uvicorn.Server):
             )
             self.command.stdout.flush()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Who presses Ctrl-C, or asks twice, waits for us: no load balancer has to be told first.
+        self._hurried = self._hurried or self.should_exit or sig == signal.SIGINT
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        engine = engines.current()
+        if engine is None:
+            return await super().on_tick(counter)
+        self.connections.keep_alive = not (engine.leaving or engine.shedding.closing)
+        if counter % RECYCLE_TICKS == 0 and not engine.leaving and (why := self._worn_out(engine)):
+            log.warning("%s: the server ends in good order, to be started again", why)
+            return True
+        return await super().on_tick(counter)
+
+    def _worn_out(self, engine: engines.Engine) -> str:
+        """Why the process is to be recycled; "" where it is not."""
+        if self.recycle_after and self.server_state.total_requests >= self.recycle_after:
+            return f"{self.server_state.total_requests} requests were served"
+        most = settings.RELAY_RECYCLE_MEMORY_BYTES
+        if most and (held := engine.memory.resident()) > most:
+            return f"{held} bytes of memory are held"
+        return ""
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if engine := engines.current():
+            engine.leaving = True
+            await self._be_seen_leaving()
             engine.draining = True
             grace = max(0.0, settings.RELAY_DRAIN_SECONDS - LAST_WORDS_SECONDS)
             asyncio.get_running_loop().call_later(grace, engine.interrupt, "shutdown")
         await super().shutdown(sockets)
+
+    async def _be_seen_leaving(self) -> None:
+        """Serves on, while `/readyz` tells load balancers to send no more."""
+        end = time.monotonic() + settings.RELAY_SHUTDOWN_DELAY
+        counter = 0
+        while not self._hurried and time.monotonic() < end:
+            await self.on_tick(counter)
+            counter += 1
+            await asyncio.sleep(TICK)
 
 
 @contextmanager
@@ -192,6 +237,12 @@ def raise_open_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def open_files() -> int:
+    """How many files this process may have open."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:
