@@ -60,6 +60,8 @@ class Protocol(HttpToolsProtocol):
         self._phase: int = IDLE
         self._since = self.loop.time()
         """When the phase began."""
+        self._begun = self._served = False
+        """Whether a request ever began to come, and whether one was taken."""
         self._deaf = False
         """Whether what still comes is thrown away."""
         self._refusal: tuple[int, str] | None = None
@@ -127,7 +129,7 @@ class Protocol(HttpToolsProtocol):
             if now - self._closing_at > limits.stall_seconds:
                 self.transport.abort()
         elif phase == IDLE:
-            if age > (limits.idle_seconds if self.cycle is not None else limits.head_seconds):
+            if age > (limits.idle_seconds if self._served else limits.head_seconds):
                 self.transport.close()
         elif phase == HEAD:
             if age > limits.head_seconds:
@@ -148,6 +150,7 @@ class Protocol(HttpToolsProtocol):
         if self._deaf:
             return
         super().on_message_begin()
+        self._begun = True
         self._phase, self._since, self._head = HEAD, self.loop.time(), 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -170,6 +173,7 @@ class Protocol(HttpToolsProtocol):
         line.cycle = cycle = self.cycle
         if not self._everyone.keep_alive or self.parser.should_upgrade():
             cycle.keep_alive = False
+        self._served = True
         self._phase, self._since = BODY, self.loop.time()
         self._taken = self._body = 0
 
@@ -254,7 +258,7 @@ class Protocol(HttpToolsProtocol):
         self._deaf = True
         self._everyone.refused[why] += 1
         cycle = self.cycle
-        waiting = bool(cycle) and not cycle.response_complete
+        waiting = self._served and not cycle.response_complete
         if waiting and self._phase == BODY:  # the broken one
             cycle.disconnected = True
             cycle.message_event.set()
@@ -275,7 +279,7 @@ class Protocol(HttpToolsProtocol):
     def _bow_out(self, status: int, why: str) -> None:
         """Tells the client, and closes once it has read that: were it closed at once, what is still on its
         way to us would take the answer from it."""
-        path = self.url.partition(b"?")[0].decode("latin-1") if self.scope else ""
+        path = self.url.partition(b"?")[0].decode("latin-1") if self._begun else ""
         answer = unfit(status, path, why)
         headers = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
         lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])

@@ -15,7 +15,9 @@ from typing import Final
 SPAN: Final = 1.0
 """Seconds of the loop's lateness that are judged together."""
 MOSTLY: Final = 0.5
-"""Part of that span for which the loop must have been late: what stood still once or twice is no load."""
+TWICE: Final = 2
+"""Part of that span for which the loop must have been late, and how often at least: what stood still for once
+is no load."""
 CALM: Final = 0.5
 """Part of the greatest lateness below which there is room for more."""
 LESS, MORE = 0.5, 0.15
@@ -24,8 +26,8 @@ FIRST, FIRST_LEAST = 0.9, 50.0
 """The rate let in first, of that at which requests were answered just before; so many a second at least."""
 SLOWEST = 1.0
 """Requests a second that are let in, however late the loop."""
-BURST = 0.1
-"""Seconds of that rate that may come at once."""
+BURST, BURST_LEAST = 0.05, 4.0
+"""Seconds of that rate that may come at once; so many requests at least."""
 TELL = 10.0
 """Seconds between two lines in the log."""
 AFTER = 2.0
@@ -102,11 +104,11 @@ class Shedding:
         answered since the start."""
         lags = self._lags
         lags.append((now, late, ended))
-        while lags[0][0] < now - SPAN:
+        while len(lags) > TWICE and lags[0][0] < now - SPAN:
             lags.popleft()
         if self.rate != math.inf:
             self._steer(late, now)
-        elif late > self._max_lag and len(lags) > 1 and self._mostly_late():
+        elif late > self._max_lag and self._mostly_late():
             self._begin(now)
 
     def look(self, memory: float, backlog: int) -> None:
@@ -143,7 +145,8 @@ class Shedding:
         return self._chance(1, 4) if reason in {LOOP, CROWD} else self._chance(5, 20)
 
     def _mostly_late(self) -> bool:
-        return self.lag > self._max_lag and sum(late for _, late, _ in self._lags) > SPAN * MOSTLY
+        lates = [late for _, late, _ in self._lags if late > self._max_lag]
+        return len(lates) >= TWICE and self.lag > self._max_lag and sum(lates) > SPAN * MOSTLY
 
     def _press(self) -> None:
         self.pressed = bool(self._full) or self.rate != math.inf
@@ -169,7 +172,7 @@ class Shedding:
     def _admits(self, rank: Rank, now: float) -> bool:
         if self.rate == math.inf:
             return True
-        room = max(8.0, self.rate * BURST)
+        room = max(BURST_LEAST, self.rate * BURST)
         self._tokens = min(room, self._tokens + (now - self._filled_at) * self.rate)
         self._filled_at = now
         if self._tokens < 1.0 + room * _LEAST[rank]:

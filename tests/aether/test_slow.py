@@ -26,9 +26,8 @@ QUICK = Limits(
 @pytest.fixture(autouse=True)
 def swept_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock of thirty times the pace."""
-    for name in ("SWEEP", "LINGER"):
-        monkeypatch.setattr(f"aether.connections.{name}", SWEEP)
-        monkeypatch.setattr(f"aether.server.{name}", SWEEP)
+    monkeypatch.setattr("aether.connections.SWEEP", SWEEP)
+    monkeypatch.setattr("aether.server.SWEEP", SWEEP)
 
 
 async def drip(each: House, first: bytes, piece: bytes = b"x") -> bytes:

@@ -1,0 +1,130 @@
+"""Who is turned away before anything is read, at both doors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from relay.call import Call
+from relay.desk import rank_of
+from relay.shedding import Rank
+from tests.relay.asks import ASKS, WHOLE, error
+from tests.relay.harness import House, house
+from tests.relay.wires import exchange
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CHAT = WHOLE[0]
+BAD = "sk-aether-nobody-knows-this-key-000000000"
+
+
+async def guess(each: House, number: int, **headers: str) -> list[int]:
+    """The statuses of so many requests with keys that are none."""
+    asked = [
+        each.http.post(CHAT.path(), json=CHAT.body(), headers={"x-api-key": f"{BAD}{index}", **headers})
+        for index in range(number)
+    ]
+    return [(await answer).status_code for answer in asked]
+
+
+async def test_an_address_that_guesses_is_held_back_before_its_key_is_looked_at(door: str) -> None:
+    async with house(door, knobs={"bad_keys": 5}) as each:
+        assert await guess(each, 5) == [401] * 5
+        for ask in ASKS:
+            answer = await ask.send(each)
+            assert answer.status_code == 429, str(ask)
+            assert 1 <= int(answer.headers["retry-after"]) <= 60
+            assert "bad API keys" in error(ask, answer.text)["message"]
+            assert answer.headers["x-request-id"]
+        assert each.vendor.total == 0
+        assert each.journal() == []
+
+
+async def test_a_good_key_and_none_are_no_guesses(door: str) -> None:
+    async with house(door, knobs={"bad_keys": 2}) as each:
+        for _ in range(5):
+            assert (await CHAT.send(each)).status_code == 200
+            unsigned = await each.http.post(CHAT.path(), json=CHAT.body(), headers={"x-api-key": ""})
+            assert unsigned.status_code == 401
+        assert not each.engine.throttle
+
+
+async def test_whatever_a_client_writes_of_its_address_changes_nothing(door: str) -> None:
+    async with house(door, knobs={"bad_keys": 3}) as each:
+        told = [await guess(each, 1, **{"x-forwarded-for": f"203.0.113.{number}"}) for number in range(5)]
+        assert told == [[401], [401], [401], [429], [429]]
+
+
+async def test_behind_proxies_of_ours_each_client_is_counted_alone(door: str) -> None:
+    async with house(door, knobs={"bad_keys": 3, "trusted_proxies": 1}) as each:
+        mine = {"x-forwarded-for": "198.51.100.7, 203.0.113.1"}  # the first is the client's own word
+        assert await guess(each, 4, **mine) == [401, 401, 401, 429]
+        assert await guess(each, 1, **{"x-forwarded-for": "203.0.113.1, 203.0.113.2"}) == [401]
+        assert (await CHAT.send(each, headers={"x-forwarded-for": "203.0.113.2"})).status_code == 200
+
+
+async def test_a_body_is_not_waited_for(door: str) -> None:
+    async with house(door) as each:
+        each.engine.shedding.look(1.0, 0)
+        top = (
+            f"POST {CHAT.path()} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {each.secret}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n{"
+        )
+        told = await exchange(each, top.encode(), within=5)
+        assert told.status == 503
+        assert int(told.headers["retry-after"]) >= 1
+        assert json.loads(told.body)["error"]["code"] == "overloaded"
+
+
+async def test_every_format_is_told_in_its_own_words_and_nothing_is_recorded(door: str) -> None:
+    async with house(door) as each:
+        each.engine.shedding.look(0.0, 10**12)
+        waits = set()
+        for ask in ASKS * 4:
+            answer = await ask.send(each)
+            assert answer.status_code == (529 if ask.format == "anthropic" else 503), str(ask)
+            assert "overloaded" in error(ask, answer.text)["message"]
+            waits.add(answer.headers["retry-after"])
+        assert len(waits) > 1
+        lists = await each.http.get("/v1/models", headers={"anthropic-version": "2023-06-01"})
+        assert lists.status_code == 529
+        assert each.vendor.total == 0
+        assert each.journal() == []
+        each.engine.shedding.look(0.0, 0)
+        assert (await CHAT.send(each)).status_code == 200
+
+
+async def test_more_requests_than_may_be_under_way_are_turned_away(door: str) -> None:
+    async with house(door, knobs={"max_in_flight": 3}) as each:
+        await CHAT.send(each)
+        each.vendor.script(["wait-1500"])
+        running = [asyncio.create_task(CHAT.send(each)) for _ in range(3)]
+        await each.vendor.wait_for(4)
+        assert (await CHAT.send(each)).status_code == 503
+        assert [(await one).status_code for one in running] == [200] * 3
+        each.vendor.script(["ok"])
+        assert (await CHAT.send(each)).status_code == 200
+        await each.idle()
+
+
+async def test_the_rank_of_a_request_is_known_by_its_key_and_its_own_word() -> None:
+    async with house("asgi") as each:
+        await CHAT.send(each)
+
+        def rank(headers: dict[str, str]) -> Rank:
+            return rank_of(each.engine, call({"x-api-key": each.secret} | headers))
+
+        assert rank({}) is Rank.INTERACTIVE
+        assert rank({"x-aether-priority": "Batch"}) is Rank.BATCH
+        assert rank({"x-api-key": BAD}) is Rank.ANONYMOUS
+        assert rank({"x-api-key": ""}) is Rank.ANONYMOUS
+
+
+def call(headers: dict[str, str]) -> Call:
+    async def read() -> tuple[bytes, bool]:
+        return b"", False
+
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return Call(method="POST", path=CHAT.path(), query="", headers=pairs, address="192.0.2.1", read=read)
