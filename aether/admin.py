@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from consumers.snippets import base_url
 from providers.cells import working
 from providers.models import Deployment, Endpoint, Key, Model, Provider
 from relay import engine as engines
+from relay.troubles import troubles as strains
 from usage.cells import cost_in_short, named_by_id, outcome_badge, target, tokens
 from usage.dashboard import board
 from usage.drill import to_records
@@ -109,13 +111,17 @@ def start_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def tell_troubles(request: HttpRequest) -> None:
-    """Warns, at the head of the page, those who may see dead letters of what is wrong with the ledger."""
+    """Warns, at the head of the page, those who may see dead letters of what is wrong with the ledger, and of
+    what strains the process."""
     if not request.user.has_perm("usage.view_deadletter"):
         return
     engine = engines.current()
     journal = engine.ledger.journal if engine is not None and engine.ready else None
     for sentence in troubles(journal, settings.AETHER_DATA_DIR / "recorder.lock"):
         messages.warning(request, sentence)
+    if engine is not None and engine.ready:
+        for strain in strains(engine, time.monotonic()):
+            messages.warning(request, strain)
 
 
 def steps(request: HttpRequest) -> list[Step]:

@@ -67,12 +67,12 @@ def seconds(name: str, default: float, *, none: bool = False) -> float:
     return value
 
 
-def percent(name: str, default: int) -> float:
-    """A share, given as a whole number of percent from 1 to 100."""
+def percent(name: str, default: int) -> int:
+    """A whole number of percent, from 1 to 100."""
     value = whole(name, default, least=1)
     if value > 100:
         raise ImproperlyConfigured(f"{name} is “{value}”: set it to a number of percent, 1 to 100.")
-    return value / 100
+    return value
 
 
 def url(name: str, schemes: Collection[str]) -> str:

@@ -116,8 +116,8 @@ class Engine:
         self.shedding = Shedding(
             max_lag=knobs.max_lag,
             max_in_flight=knobs.max_in_flight,
-            memory_close=knobs.memory_close,
-            memory_refuse=knobs.memory_refuse,
+            memory_close=knobs.memory_close / 100,
+            memory_refuse=knobs.memory_refuse / 100,
             max_backlog=knobs.max_backlog_bytes,
         )
         self.watchdog = Watchdog(knobs.blocked_seconds, self._heard)

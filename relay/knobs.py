@@ -46,8 +46,8 @@ class Knobs:
     bad_keys: int
     max_lag: float
     max_in_flight: int
-    memory_close: float
-    memory_refuse: float
+    memory_close: int
+    memory_refuse: int
     max_backlog_bytes: int
     blocked_seconds: float
     max_attempts: int

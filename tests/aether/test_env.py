@@ -28,6 +28,8 @@ BAD = [
     (env.seconds, (5,), "0", "seconds above 0"),
     (env.seconds, (5,), "nan", "seconds above 0"),
     (env.seconds, (5,), "inf", "seconds above 0"),
+    (env.percent, (92,), "0", "1 or more"),
+    (env.percent, (92,), "101", "1 to 100"),
     (env.url, (("https", "http"),), "relay.example.com", "https://host or http://host"),
     (env.url, (("https", "http"),), "ftp://relay.example.com", "https://host or http://host"),
     (env.url, (("https", "http"),), "https://relay.example.com:port", "https://host or http://host"),
@@ -46,6 +48,14 @@ def test_a_bad_value_is_refused_by_name_and_with_the_remedy(
         read("THE_VARIABLE", *arguments)
     assert "THE_VARIABLE" in str(refusal.value)
     assert remedy in str(refusal.value)
+
+
+def test_a_time_may_be_nothing_where_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME", "0")
+    assert env.seconds("NAME", 5, none=True) == 0
+    monkeypatch.setenv("NAME", "-1")
+    with pytest.raises(ImproperlyConfigured, match="0 or more"):
+        env.seconds("NAME", 5, none=True)
 
 
 def test_an_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:

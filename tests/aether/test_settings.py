@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import json
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from aether.datadir import private_directory, private_file
 from relay.knobs import Knobs
 from tests.programs import ROOT, environment, manage
+from tests.settings import ENVIRONMENT
 
 EXAMPLE = ROOT / ".env.example"
 
@@ -47,9 +50,17 @@ def test_every_variable_is_explained_in_the_example_and_the_example_names_no_oth
 
 
 def test_the_examples_defaults_are_the_real_ones(tmp_path: Path) -> None:
+    env = environment(tmp_path, **{name: None for name in ENVIRONMENT if name.startswith("RELAY_")})
+    program = (
+        "import json; from aether import settings as s;"
+        "print(json.dumps({name: getattr(s, name) for name in dir(s) if name.startswith('RELAY_')}))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    real = json.loads(told.stdout)
     for name, value in re.findall(r"^#(RELAY_[A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE):
-        real = getattr(settings, name)
-        assert type(real)(value) == real, name
+        assert type(real[name])(value) == real[name], name
 
 
 def test_the_data_directory_is_made_for_us_alone(tmp_path: Path) -> None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
+import uvicorn
+from django.core.management.base import BaseCommand
+from pytest_django import Settings
 
+from aether.connections import Connections, Limits
+from aether.management.commands.serve import Server
 from tests import servers
 from tests.programs import Running, environment, manage
+from tests.waiting import until
 
 SECRET = "sk-aether-of-the-shutdown-tests-0000000000"
 CONFIG = """
@@ -36,10 +46,12 @@ consumers:
 
 
 @contextmanager
-def streaming(home: Path, model: str, drain: str) -> Iterator[tuple[Running, Iterator[str]]]:
+def streaming(
+    home: Path, model: str, drain: str, port: int = 0, **more: str
+) -> Iterator[tuple[Running, Iterator[str]]]:
     """A server with one stream under way, its first word read; yields the server and the following lines."""
-    port = servers.free_port()
-    env = environment(home, RELAY_DRAIN_SECONDS=drain)
+    port = port or servers.free_port()
+    env = environment(home, RELAY_DRAIN_SECONDS=drain, **more)
     (home.parent / "config.yaml").write_text(CONFIG.format(port=port, secret=SECRET))
     for command in (["migrate", "-v0"], ["import_config", str(home.parent / "config.yaml")]):
         ended = manage(*command, env=env)
@@ -80,3 +92,69 @@ def test_one_that_outlasts_the_drain_is_told_so_and_charged_for_what_came(tmp_pa
         assert "error" in told[-1]
         assert server.end() == 0
     assert records(home) == [("interrupted", 200, 1)]
+
+
+def asked(port: int, client: httpx.Client | None = None) -> httpx.Response:
+    """A whole answer of the server's, over a connection of its own unless there is one."""
+    body = {"model": "short", "messages": [{"role": "user", "content": "Hello"}]}
+    headers = {"authorization": f"Bearer {SECRET}"}
+    post = httpx.post if client is None else client.post
+    return post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, headers=headers, timeout=60)
+
+
+def test_first_it_says_that_it_leaves_and_serves_on_and_only_then_takes_no_more(tmp_path: Path) -> None:
+    port, home = servers.free_port(), tmp_path / "home"
+    health = f"http://127.0.0.1:{port}/readyz"
+    with streaming(home, "endless", "10", port, RELAY_SHUTDOWN_DELAY="2") as (server, lines):
+        with httpx.Client() as kept:
+            assert "connection" not in asked(port, kept).headers
+            server.process.terminate()
+            until(lambda: httpx.get(health).status_code == 503, what="readiness false")
+            answer = asked(port, kept)
+            assert answer.status_code == 200  # a load balancer has yet to hear of it
+            assert answer.headers["connection"] == "close"
+        until(lambda: not servers.listening(port), what="the port closed")
+        assert next(line for line in lines if line).startswith("data:")  # it still streams
+        told = [json.loads(line[6:]) for line in lines if re.match(r"data: \{", line)]
+        assert "error" in told[-1]
+        assert server.end() == 0
+    outcomes = [outcome for outcome, *_ in records(home)]
+    assert sorted(outcomes) == ["interrupted", "ok", "ok"]
+
+
+def test_a_worn_out_server_finishes_its_streams_and_ends_to_be_started_again(tmp_path: Path) -> None:
+    home, port = tmp_path / "home", servers.free_port()
+    with streaming(home, "short", "30", port, RELAY_RECYCLE_REQUESTS="3") as (server, lines):
+        for _ in range(4):
+            httpx.get(f"http://127.0.0.1:{port}/healthz")
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+        assert server.process.wait(60) == 0
+        assert "requests were served" in server.line("to be started again")
+    assert records(home) == [("ok", 200, 1)]
+
+
+def made(**engine: object) -> tuple[Server, Any]:
+    """A server that runs nothing, and the engine that it looks at."""
+    config = uvicorn.Config("aether.asgi:application", log_config=None)
+    server = Server(config, command=BaseCommand(), connections=Connections(Limits()))
+    return server, SimpleNamespace(**engine)
+
+
+def test_memory_wears_a_server_out_too(settings: Settings) -> None:
+    server, engine = made(memory=SimpleNamespace(resident=lambda: 2_000_000))
+    assert server._worn_out(engine) == ""
+    settings.RELAY_RECYCLE_MEMORY_BYTES = 2_000_000
+    assert server._worn_out(engine) == ""
+    settings.RELAY_RECYCLE_MEMORY_BYTES = 1_999_999
+    assert server._worn_out(engine) == "2000000 bytes of memory are held"
+
+
+async def test_who_asks_twice_or_presses_keys_does_not_wait_for_load_balancers(settings: Settings) -> None:
+    settings.RELAY_SHUTDOWN_DELAY = 3600.0
+    for signals in ([signal.SIGTERM, signal.SIGTERM], [signal.SIGINT]):
+        server, _ = made()
+        for number in signals:
+            server.handle_exit(number, None)
+        async with asyncio.timeout(5):
+            await server._be_seen_leaving()
+        assert server.should_exit

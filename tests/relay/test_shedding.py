@@ -70,10 +70,11 @@ def test_a_crowd_is_turned_away_in_order_of_rank(under_way: int, in_by: set[str]
 
 def test_a_loop_that_is_late_for_a_second_sheds() -> None:
     shedding = made()
-    late(shedding, 0.12, span=0.3)
-    assert not shedding.pressed
-    late(shedding, 0.12, at=0.3)
-    assert shedding.pressed
+    pressed = []
+    for span, at in ((0.3, 0.0), (1.0, 0.3)):
+        late(shedding, 0.12, at=at, span=span)
+        pressed.append(shedding.pressed)
+    assert pressed == [False, True]
     assert shedding.lag == 0.12
 
 
@@ -89,9 +90,9 @@ def test_one_that_is_a_little_late_or_stood_still_once_does_not(lags: list[float
 def test_once_nobody_was_turned_away_for_two_seconds_all_is_as_before() -> None:
     shedding = made()
     now = late(shedding, 0.2)
-    assert shedding.pressed
+    pressed = [shedding.pressed]
     late(shedding, 0.0, at=now, span=2.2)
-    assert not shedding.pressed
+    assert [*pressed, shedding.pressed] == [True, False]
     assert shedding.rate == math.inf
     assert shedding.refuses(Rank.ANONYMOUS, 0, now + 3) == ""
 

@@ -112,7 +112,7 @@ async def test_of_two_hundred_headers_exactly_this_set_reaches_the_vendor(
         Endpoint.objects.update(headers={"X-Team": "blue", "originator": "aether"})
 
     chance, sizes = random.Random(17), set()
-    async with house(door, prepare=prepare) as each:
+    async with house(door, prepare=prepare, limits=Limits(headers=300)) as each:
         for _ in range(count(1, 10)):
             for ask in ASKS:
                 headers = two_hundred(chance, each.secret)
