@@ -85,12 +85,12 @@ class Engine:
     """One per process. `async with Engine(knobs)` opens and closes it; the doors find it through
     `current()`."""
 
-    def __init__(self, knobs: Knobs) -> None:
+    def __init__(self, knobs: Knobs, rules: Rules | None = None) -> None:
         self.knobs = knobs
         self.catalog = Catalog()
         self.callers = auth.Callers(knobs.caller_cache)
         self.upstream = Upstream()
-        rules = Rules(refused=knobs.refused_probe_seconds)
+        rules = rules or Rules(refused=knobs.refused_probe_seconds)
         self.health = Health(rules, keys_at=self._keys_at, chance=random.random)
         self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
         self.in_flight = InFlight(self.health, told=self.ledger.learned)

@@ -20,6 +20,7 @@ from aether.connections import Connections, Limits
 from aether.server import protocol
 from consumers.models import ApiKey, Consumer
 from providers.models import Deployment, Endpoint, Key, Model, Provider
+from relay.breaker import Rules
 from relay.door import BodyLimit, RelayDoor
 from relay.engine import Engine
 from relay.knobs import Knobs
@@ -152,11 +153,12 @@ async def house(
     knobs: dict[str, Any] | None = None,
     prepare: Callable[[str], object] | None = None,
     limits: Limits | None = None,
+    rules: Rules | None = None,
     **options: Any,
 ) -> AsyncIterator[House]:
     """A relay behind `door` (asgi or django), one simulator behind it, one API key for it. `prepare` gets the
     simulator's address once the ordinary rows stand, before the engine reads them. `limits` are the server's,
-    for clients' connections."""
+    for clients' connections; `rules` those of breakers and cooldowns, for a clock that runs faster."""
     async with Simulator() as vendor:
         secret = await sync_to_async(configure)(vendor.url, **options)
         if prepare is not None:
@@ -165,7 +167,7 @@ async def house(
         values = {name: getattr(base, name) for name in Knobs.__slots__} | (knobs or {})
         application = RelayDoor() if door == "asgi" else BodyLimit(django_application())
         async with (
-            Engine(Knobs(**values)) as engine,
+            Engine(Knobs(**values), rules) as engine,
             served(application, limits) as url,
             httpx.AsyncClient(
                 base_url=url, trust_env=False, verify=False, timeout=30, headers={"x-api-key": secret}
