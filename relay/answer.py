@@ -145,6 +145,7 @@ class Stream:
             if end and ctx.api_format == "gemini":
                 end = await self._hold(winner, end)
             winner.log.ended = True
+            job.engine.succeeded(winner.log.target)
             self._settle("ok")
             if end:
                 yield end
@@ -285,7 +286,8 @@ class Stream:
         )
         text = winner.log.error_text
         winner.log.verdict, winner.log.phase = "partial", "stream"
-        engine.failed(winner.log.target, reason, None, self._job.brief.kind)
+        if reason != "total_timeout":  # it gave all that time: what it gives is long, or slow
+            engine.failed(winner.log.target, reason, None, self._job.brief.kind)
         self.ctx.mark_failed(504 if code == "timeout" else 502, text)
         fault = Fault(code, _PUBLIC.get(code, "The upstream broke off its answer."))
         self._settle(

@@ -140,7 +140,8 @@ async def run(job: Job, take: Take[W]) -> W:
             winner = await _attempt(job, target, log, slot, take)
             if job.session is not None:
                 engine.affinity.keep(job.session, target, job.plan, log.began)
-            engine.succeeded(target)
+            if isinstance(winner, WholeWinner):  # a stream may still break
+                engine.succeeded(target)
             if retry is None and engine.retries.groups:
                 engine.retries.succeeded(job.group)
             answered = True

@@ -33,6 +33,8 @@ TRICKLE = 1.0
 """Seconds between two requests to a place whose breaker is open, where there is no other."""
 FAR = 86_400.0
 """Seconds that nobody waits for: until when is not told."""
+SPOILED = ("too_large", "encoding")
+"""Reasons for which nobody else is asked, and that are a vendor's failure all the same."""
 Pair = tuple[str, int, int, str]
 """`key` or `endpoint`, its id, a model's, and what for: who does not count tokens may generate."""
 
@@ -197,11 +199,11 @@ class Health:
         meaning = judge(reason).meaning
         key = ("key", target.key_id, self.keys)
         turns = []
-        if meaning in (GATEWAY, SERVER_TIMEOUT, OVERLOADED):
+        if meaning in (GATEWAY, SERVER_TIMEOUT, OVERLOADED) or reason in SPOILED:
             others = self._keys_at(target.endpoint_id) > 1
             for table, number, known in self._places(target):
-                if meaning == OVERLOADED and table == "key":
-                    continue
+                if meaning == OVERLOADED and table == "key" and not others:
+                    continue  # the vendor's lack, unless it is told to one key of several
                 part = self._part(known, number)
                 shared = others and table == "endpoint"
                 if part.failed(now, self._chance(), by=target.key_id, others=shared):

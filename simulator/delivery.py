@@ -74,9 +74,11 @@ def _misframe(play: Play, options: Options, total: int) -> Play:
             play.length, play.until_close = None, True
         case "close-after":
             play.close, play.announce = True, False
-        case "trailers":
+        case "trailers" | "trailers-length":
             play.length = None
-            play.trailers = [("x-simulator-trailer", "yes"), ("content-length", "3")]
+            play.trailers = [("x-simulator-trailer", "yes")]
+            if options.fault == "trailers-length":
+                play.trailers.append(("content-length", "3"))
             play.headers.append(("trailer", "x-simulator-trailer"))
         case "gzip" | "gzip-bomb":
             play.length = None

@@ -109,6 +109,7 @@ FAULTS: dict[str, Fault] = {
     "100": Fault("bytes", _INTERIM, "100 Continue before the answer"),
     "103": Fault("bytes", _INTERIM, "103 Early Hints before the answer"),
     "trailers": Fault("bytes", _INTERIM, "trailers after the body"),
+    "trailers-length": Fault("bytes", _INTERIM, "trailers after the body, and a length among them"),
     # while the request is read
     "body-reset": Fault("body", _SENDING, "reset before the request's body is read"),
     "body-refuse": Fault("body", _SENDING, "the request's body is never read"),

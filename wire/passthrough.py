@@ -136,10 +136,20 @@ class Watch(ABC):
 
     def _count(self) -> None:
         if self._counted < len(self._unread):
-            seen, data = count_frames(bytes(self._unread[self._counted :]))
+            block = bytes(self._unread[self._counted :])
+            self._notice(block)
+            seen, data = count_frames(block)
             self._frames += seen
             self._data_frames += data
             self._counted = len(self._unread)
+
+    def _notice(self, block: bytes) -> None:
+        """Whole frames that are not UTF-8 make the answer suspect; they are the client's to judge."""
+        if not block.isascii() and not self._raw.suspect:
+            try:
+                block.decode()
+            except UnicodeDecodeError:
+                self._raw.suspect = True
 
     def _catch_up(self) -> None:
         """Learns from the unread frames what this format wants to know of each, before it learns anything
@@ -255,6 +265,7 @@ class Watch(ABC):
             if self.error is not None:
                 self._calm = False
                 return  # not counted: the error told in its place takes its number
+            self._notice(frame.raw)
             self._data_frames += not frame.data.startswith(b"[DONE]")
             self._text_bytes += self._meter.measure(frame.raw)
         elif frame.raw.strip(b"\r\n"):
@@ -274,13 +285,24 @@ class Watch(ABC):
             sight = self._look(frame)
         except BadFrame:
             # Same format: what the vendor sends is the client's to judge, once the answer has begun.
-            if self.meaningful or self._over:
-                return Sight.PASS
-            raise
+            if not (self.meaningful or self._over):
+                raise
+            sight = self._look_again(frame)
         if self._over:
             # An error after the end changes nothing: the answer was whole.
             self.error = None
         return sight
+
+    def _look_again(self, frame: Frame) -> Sight:
+        """A frame that is no JSON because its text is no UTF-8 may tell of usage, or be the end, all the
+        same."""
+        readable = frame.data.decode("utf-8", "replace").encode()
+        if readable == frame.data:
+            return Sight.PASS
+        try:
+            return self._look(frame._replace(data=readable))
+        except BadFrame:
+            return Sight.PASS
 
     def _look_at_rest(self, rest: bytes) -> None:
         """An error that came as bare JSON, without the framing of a stream."""

@@ -20,17 +20,18 @@ from simulator.compose import TEXT
 from tests.endings.kit import MICRO, tasks, uploads
 from tests.relay.asks import STREAMED, WHOLE, Ask, ends, events, openers, text
 from tests.relay.harness import BASES, House, house
+from wire.types import GENERATE
 
 NAMES = ("vendor", "second", "third")
 SECRETS = ("sk-vendor-first-key-1", "sk-second-key-number-1", "sk-third-key-number-1")
 NEVER = Rules(in_a_row=1_000, least=1_000)
 """Breakers that count, and do not open."""
-IMPATIENT = {
-    "connect_timeout": 0.2, "first_byte_timeout": 0.2, "whole_first_byte_timeout": 0.2,
-    "first_event_timeout": 0.2, "idle_timeout": 0.2, "whole_total_timeout": 2.5,
-}  # fmt: skip
-GENEROUS = IMPATIENT | {"first_byte_timeout": 5.0, "whole_first_byte_timeout": 5.0, "connect_timeout": 5.0}
-"""For faults that are not about time: nothing of theirs may be taken for one that is."""
+IMPATIENT = dict.fromkeys(
+    (
+        "connect_timeout", "first_byte_timeout", "whole_first_byte_timeout", "first_event_timeout",
+        "idle_timeout",
+    ), 0.2,
+)  # fmt: skip
 SIZES = "chunks-8.size-40.in-100.out-50"
 """An answer whose tokens, where they are counted, are more than what any vendor has told before its end."""
 
@@ -103,8 +104,8 @@ class Stage:
         for name, key in zip(NAMES, self.keys, strict=True):
             endpoint = self.endpoints[name, ask.format]
             parts = health.keys.get(key), health.endpoints.get(endpoint)
-            pairs = ("key", key, self.model), ("endpoint", endpoint, self.model)
-            left = [math.ceil(max(0.0, health.parked.get(pair, now) - now)) for pair in pairs]
+            pairs = (("key", key, self.model, GENERATE), ("endpoint", endpoint, self.model, GENERATE))
+            left = [math.ceil(health.parked.get(pair, now) - now) for pair in pairs]
             pause = max((part.cooling_until - now for part in parts if part), default=0.0)
             counts = [part.in_a_row if part else 0 for part in parts]
             found.append(Held(*counts, math.ceil(max(0.0, pause)), *left))
@@ -157,7 +158,7 @@ async def stage(
         if prepare is not None:
             prepare(url)
 
-    async with house(door, knobs=GENEROUS | (knobs or {}), prepare=fill, rules=rules) as each:
+    async with house(door, knobs=knobs, prepare=fill, rules=rules) as each:
         await each.http.get("/v1/models")
         before = tasks()
         yield Stage(each, *await sync_to_async(_places)())

@@ -94,9 +94,9 @@ async def test_a_key_healed_during_its_first_opening_is_used_again_after_it(
             assert (await CHAT.send(each)).status_code == 200
         dead = time.monotonic()
         each.vendor.script(secret=KEYS[0])
-        while by(each, KEYS[0]) < 6:
-            assert (await CHAT.send(each)).status_code == 200
-            assert time.monotonic() - dead < 60 / SCALE
+        async with asyncio.timeout(10):
+            while by(each, KEYS[0]) < 6:
+                assert (await CHAT.send(each)).status_code == 200
         back = (time.monotonic() - dead) * SCALE
         assert back >= 30
         assert back <= 40 or count(1, 0), "a busy machine may be late where it is not asked for times"

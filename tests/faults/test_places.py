@@ -4,8 +4,8 @@ closed address. Nothing was sent, so nothing can have been billed."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -59,30 +59,36 @@ PLACES = {
 }
 
 
-def leading(place: Place, by: int, **taken: int) -> Callable[[str], None]:
+@contextmanager
+def leading(place: Place, by: int) -> Iterator[Callable[[str], None]]:
     """Has the endpoints of the first `by` vendors lead there."""
+    with ports.refused() as refused, ports.unanswered() as silent:
 
-    def prepare(url: str) -> None:
-        address = place.url.format(vendor=url.rpartition(":")[2], **taken)
-        for form, base in BASES.items():
-            found = Endpoint.objects.filter(provider__name__in=NAMES[:by], format=form)
-            found.update(base_url=address + base, allow_private=place.private)
+        def prepare(url: str) -> None:
+            address = place.url.format(vendor=url.rpartition(":")[2], refused=refused, silent=silent)
+            for form, base in BASES.items():
+                found = Endpoint.objects.filter(provider__name__in=NAMES[:by], format=form)
+                found.update(base_url=address + base, allow_private=place.private)
 
-    return prepare
+        yield prepare
 
 
 @pytest.mark.parametrize("row", PLACES)
-async def test_a_place_that_is_not_reached(door: str, row: str) -> None:
+async def test_a_place_that_is_not_reached_is_followed_by_the_next(door: str, row: str) -> None:
     place = PLACES[row]
-    with ExitStack() as held:
-        taken = {
-            "refused": held.enter_context(ports.refused()), "silent": held.enter_context(ports.unanswered()),
-        }  # fmt: skip
-        if place.tries > 1:
-            async with stage(door, knobs=IMPATIENT, prepare=leading(place, 1, **taken)) as on:
+    with leading(place, 1) as prepare:
+        async with stage(door, knobs=IMPATIENT, prepare=prepare) as on:
+            if place.tries > 1:
                 await assert_the_second_answers(on, place)
-        async with stage(door, knobs=IMPATIENT, prepare=leading(place, 3, **taken)) as on:
-            await assert_all_fail(on, place)
+            else:
+                await assert_all_fail(on, place)
+
+
+@pytest.mark.parametrize("row", [row for row, place in PLACES.items() if place.tries > 1])
+async def test_places_of_which_none_is_reached_are_told(door: str, row: str) -> None:
+    with leading(PLACES[row], 3) as prepare:
+        async with stage(door, knobs=IMPATIENT, prepare=prepare) as on:
+            await assert_all_fail(on, PLACES[row])
 
 
 def added_up(place: Place, form: str, tried: int) -> list[Held]:

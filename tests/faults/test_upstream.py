@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import httpx
+import orjson
 import pytest
 
 from simulator import errors
 from simulator.compose import TEXT
-from tests.faults.rows import AFTER, BEFORE, CALLERS, THROUGH, After, Before
+from tests.faults.rows import AFTER, BEFORE, BROKEN, CALLERS, THROUGH, After, Before, Through
 from tests.faults.stage import (
+    COUNTED,
     NAMES,
     NOTHING,
     SECRETS,
@@ -27,14 +29,15 @@ from tests.faults.stage import (
     assert_clean,
     assert_nothing_billed,
     assert_refused,
+    envelope,
     stage,
     status_of,
 )
-from tests.relay.asks import ASKS, Ask, ends, text
+from tests.relay.asks import ASKS, STREAMED, Ask, ends, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LEAD = {"openai_chat": 1, "openai_responses": 4, "anthropic": 2, "gemini": 0}
+LEAD = {"openai_chat": 1, "openai_responses": 4, "anthropic": 3, "gemini": 0}
 """Frames of a stream before the first that holds text."""
 
 
@@ -58,11 +61,16 @@ class Seen(NamedTuple):
 F = TypeVar("F", bound=Fault)
 
 
-def by_knobs(faults: Iterable[F]) -> Iterator[tuple[dict[str, Any], list[F]]]:
-    """The faults of a row that the same relay can show."""
-    for _, some in groupby(faults, key=lambda each: sorted(each.knobs.items())):
-        together = list(some)
-        yield together[0].knobs, together
+def by_knobs(table: Mapping[str, Iterable[F]]) -> pytest.MarkDecorator:
+    """The rows of a table, each with those of its faults that the same relay can show."""
+    return pytest.mark.parametrize(
+        "faults",
+        [
+            pytest.param(list(some), id=f"{row}, {number}" if number else row)
+            for row, faults in table.items()
+            for number, (_, some) in enumerate(groupby(faults, key=lambda each: sorted(each.knobs.items())))
+        ],
+    )
 
 
 async def played(on: Stage, asks: tuple[Ask, ...], play: str, *, by: int, slow: bool = False) -> list[Seen]:
@@ -101,27 +109,28 @@ def finals(on: Stage) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("row", BEFORE)
-async def test_before_the_first_frame_another_is_asked_and_all_failing_is_told(door: str, row: str) -> None:
-    for knobs, faults in by_knobs(BEFORE[row]):
-        async with stage(door, knobs=knobs) as on:
-            asked = [
-                (fault, by, seen)
-                for fault in faults
-                for by in ((1, 3) if fault.tries > 1 else (3,))
-                for seen in await played(on, fault.asks, fault.play, by=by, slow=fault.slow)
-            ]
-            lines = finals(on)
-            assert len(lines) == len(asked)
-            for fault, by, seen in asked:
-                final = lines[seen.answer.headers["x-request-id"]]
-                try:
-                    if by == 1:
-                        assert_another_answered(fault, seen, final)
-                    else:
-                        assert_all_failed(fault, seen, final)
-                except AssertionError as error:
-                    raise AssertionError(f"{fault.play} by {by}, {seen.ask}: {error}") from error
+@by_knobs(BEFORE)
+async def test_before_the_first_frame_another_is_asked_and_all_failing_is_told(
+    door: str, faults: list[Before]
+) -> None:
+    async with stage(door, knobs=faults[0].knobs) as on:
+        asked = [
+            (fault, by, seen)
+            for fault in faults
+            for by in ((1, 3) if fault.tries > 1 else (3,))
+            for seen in await played(on, fault.asks, fault.play, by=by, slow=fault.slow)
+        ]
+        lines = finals(on)
+        assert len(lines) == len(asked)
+        for fault, by, seen in asked:
+            final = lines[seen.answer.headers["x-request-id"]]
+            try:
+                if by == 1:
+                    assert_another_answered(fault, seen, final)
+                else:
+                    assert_all_failed(fault, seen, final)
+            except AssertionError as error:
+                raise AssertionError(f"{fault.play} by {by}, {seen.ask}: {error}") from error
 
 
 def assert_another_answered(fault: Before, seen: Seen, final: dict[str, Any]) -> None:
@@ -160,22 +169,23 @@ def assert_all_failed(fault: Before, seen: Seen, final: dict[str, Any]) -> None:
     assert seen.held == held_by(fault, seen.ask, fault.tries)
 
 
-@pytest.mark.parametrize("row", AFTER)
-async def test_after_the_first_frame_the_stream_tells_it_and_what_came_is_billed(door: str, row: str) -> None:
-    for knobs, faults in by_knobs(AFTER[row]):
-        async with stage(door, knobs=knobs) as on:
-            asked = [
-                (fault, seen)
-                for fault in faults
-                for seen in await played(on, fault.asks, sized(fault.play), by=1, slow=fault.slow)
-            ]
-            lines = finals(on)
-            assert len(lines) == len(asked)
-            for fault, seen in asked:
-                try:
-                    assert_partial(fault, seen, lines[seen.answer.headers["x-request-id"]])
-                except AssertionError as error:
-                    raise AssertionError(f"{fault.play}, {seen.ask}: {error}") from error
+@by_knobs(AFTER)
+async def test_after_the_first_frame_the_stream_tells_it_and_what_came_is_billed(
+    door: str, faults: list[After]
+) -> None:
+    async with stage(door, knobs=faults[0].knobs) as on:
+        asked = [
+            (fault, seen)
+            for fault in faults
+            for seen in await played(on, fault.asks, sized(fault.play), by=1, slow=fault.slow)
+        ]
+        lines = finals(on)
+        assert len(lines) == len(asked)
+        for fault, seen in asked:
+            try:
+                assert_partial(fault, seen, lines[seen.answer.headers["x-request-id"]])
+            except AssertionError as error:
+                raise AssertionError(f"{fault.play}, {seen.ask}: {error}") from error
 
 
 def sized(play: str) -> str:
@@ -208,6 +218,25 @@ def assert_partial(fault: After, seen: Seen, final: dict[str, Any]) -> None:
     assert seen.held == held_by(fault, ask, 1)
 
 
+async def test_an_array_whose_framing_broke_is_not_told_to_be_whole(door: str) -> None:
+    """In an element that is no JSON nothing tells where it ends; what came goes out as it is."""
+    async with stage(door) as on:
+        (seen,) = await played(on, STREAMED[-1:], f"{SIZES}.fault-bad-json.after-6", by=1)
+        told = seen.answer.headers["x-request-id"]
+        last = envelope(seen.ask, "upstream_error", "The upstream broke off its answer.", told)
+        assert BROKEN in seen.answer.content
+        element = seen.answer.content.rstrip().removesuffix(b"]").rpartition(b",\n")[2]
+        assert orjson.loads(element) == last
+        record = on.final(told)["record"]
+        assert (record["outcome"], record["error_code"], record["truncated"]) == (
+            "partial",
+            "truncated",
+            True,
+        )
+        assert_billed(record, 100, 80)
+        assert seen.held == [COUNTED, NOTHING, NOTHING]
+
+
 @pytest.mark.parametrize("row", CALLERS)
 async def test_the_callers_own_fault_is_passed_on_at_once(door: str, row: str) -> None:
     async with stage(door) as on:
@@ -232,36 +261,33 @@ async def test_the_callers_own_fault_is_passed_on_at_once(door: str, row: str) -
             assert seen.held == [NOTHING] * 3, label
 
 
-@pytest.mark.parametrize("row", THROUGH)
-async def test_what_is_no_failure_is_a_whole_answer(door: str, row: str) -> None:
-    for knobs, throughs in by_knobs(THROUGH[row]):
-        async with stage(door, knobs=knobs) as on:
-            asked = [
-                (through, seen)
-                for through in throughs
-                for seen in await played(on, through.asks, through.play, by=1)
-            ]
-            lines = finals(on)
-            for through, seen in asked:
-                ask, answer, label = seen.ask, seen.answer, f"{through.play}, {seen.ask}"
-                assert answer.status_code == 200, label
-                if through.unreadable:
-                    assert through.unreadable in answer.content, label
-                else:
-                    assert ends(ask, answer.text), label
-                    assert TEXT.startswith(text(ask, answer.text)), label
-                record, (attempt,) = (
-                    lines[answer.headers["x-request-id"]][part] for part in ("record", "attempts")
-                )
-                assert (record["outcome"], record["status_code"], record["error_code"]) == ("ok", 200, ""), (
-                    label
-                )
-                assert (attempt["verdict"], attempt["reason"]) == ("ok", ""), label
-                counted = through.tokens is None
-                assert (record["estimated"], record["suspect"]) == (counted, through.suspect), label
-                tokens = through.tokens or (
-                    math.ceil(len(answer.request.content) / 4),
-                    math.ceil(len(TEXT) / 4),
-                )
-                assert (record["input_tokens"], record["output_tokens"]) == tokens, label
-                assert seen.held == [NOTHING] * 3, label
+@by_knobs(THROUGH)
+async def test_what_is_no_failure_is_a_whole_answer(door: str, faults: list[Through]) -> None:
+    async with stage(door, knobs=faults[0].knobs) as on:
+        asked = [
+            (through, seen)
+            for through in faults
+            for seen in await played(on, through.asks, through.play, by=1)
+        ]
+        lines = finals(on)
+        for through, seen in asked:
+            ask, answer, label = seen.ask, seen.answer, f"{through.play}, {seen.ask}"
+            assert answer.status_code == 200, label
+            if through.unreadable:
+                assert through.unreadable in answer.content, label
+            else:
+                assert "usage-late" in through.play or ends(ask, answer.text), label
+                assert TEXT.startswith(text(ask, answer.text)), label
+            record, (attempt,) = (
+                lines[answer.headers["x-request-id"]][part] for part in ("record", "attempts")
+            )
+            assert (record["outcome"], record["status_code"], record["error_code"]) == ("ok", 200, ""), label
+            assert (attempt["verdict"], attempt["reason"]) == ("ok", ""), label
+            counted = through.tokens is None
+            assert (record["estimated"], record["suspect"]) == (counted, through.suspect), label
+            tokens = through.tokens or (
+                math.ceil(len(answer.request.content) / 4),
+                math.ceil(len(TEXT) / 4),
+            )
+            assert (record["input_tokens"], record["output_tokens"]) == tokens, label
+            assert seen.held == [NOTHING] * 3, label

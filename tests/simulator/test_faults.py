@@ -108,6 +108,7 @@ CASES: dict[str, Callable[[Heard], bool]] = {
     "100": lambda h: h.interim == [100] and done(h),
     "103": lambda h: h.interim == [103] and done(h),
     "trailers": lambda h: h.complete and b"x-simulator-trailer: yes" in h.trailers,
+    "trailers-length": lambda h: h.complete and b"content-length: 3" in h.trailers,
     "body-reset": lambda h: h.raw == b"" and h.ending == "reset",
     "body-refuse": lambda h: h.raw == b"" and h.ending == "silence",
     "body-early": lambda h: h.status == 413 and h.complete,

@@ -1,0 +1,77 @@
+"""Many streams of many consumers at once, over three keys that fail now and then: nobody hears a byte that
+was meant for another (security.md, 59)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import orjson
+import pytest
+
+from consumers.models import ApiKey, Consumer
+from tests.counts import count
+from tests.relay.asks import ASKS, Ask, text
+from tests.relay.harness import House, house
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MODEL = "sim.echo.delay-1"
+KEYS = ("sk-vendor-first-key-1", "sk-vendor-second-key-2", "sk-vendor-third-key-3")
+CONSUMERS = 100
+AT_ONCE = 100
+NOW_AND_THEN = ["ok"] * 7 + ["fault-close-head", "fault-500", "fault-error-overloaded"]
+"""What each key plays; no fault is told in the client's words, so that whatever is heard is an echo."""
+MARK = re.compile(r"consumer \d+ stream \d+")
+
+
+async def test_no_answer_reaches_another_consumer(
+    door: str, record_property: Callable[[str, object], None]
+) -> None:
+    secrets: list[str] = []
+
+    def prepare(_url: str) -> None:
+        for number in range(CONSUMERS):
+            consumer = Consumer.objects.create(name=f"consumer {number}")
+            secrets.append(ApiKey.issue(consumer=consumer, name="laptop")[1])
+
+    total = count(200, 10_000)
+    async with house(door, models=(MODEL,), keys=KEYS, prepare=prepare) as each:
+        for secret in KEYS:
+            each.vendor.script(NOW_AND_THEN * (total // 10), secret=secret)
+        heard: dict[str, int] = {}
+        turns = iter(range(total))
+
+        async def listener() -> None:
+            for number in turns:
+                request = await once(each, number, secrets[number % CONSUMERS])
+                if request:
+                    heard[request] = number % CONSUMERS
+
+        await asyncio.gather(*(listener() for _ in range(AT_ONCE)))
+        await each.idle()
+        records = [final["record"] for final in each.journal()]
+    assert len(records) == len({record["request_id"] for record in records}) == total
+    assert Counter(record["consumer_name"] for record in records) == {
+        f"consumer {number}": total // CONSUMERS for number in range(CONSUMERS)
+    }
+    by_id = {record["request_id"]: record["consumer_name"] for record in records}
+    assert all(by_id[request] == f"consumer {number}" for request, number in heard.items())
+    assert len(heard) > 0.9 * total
+    record_property("measured", f"{total:,} streams, {len(heard):,} answered, 0 crossed")
+
+
+async def once(each: House, number: int, secret: str) -> str:
+    """One request of a consumer's. Returns its id if it was answered."""
+    ask: Ask = ASKS[number % len(ASKS)]
+    marker = f"consumer {number % CONSUMERS} stream {number}"
+    body = orjson.dumps(ask.body(MODEL)).replace(b"hello there", marker.encode())
+    headers = {"x-api-key": secret, "content-type": "application/json", **ask.headers}
+    answer = await each.http.post(ask.path(MODEL), content=body, headers=headers)
+    assert set(MARK.findall(answer.text)) <= {marker}
+    if answer.status_code != 200:
+        return ""
+    assert text(ask, answer.text) == marker
+    return str(answer.headers["x-request-id"])
