@@ -115,6 +115,7 @@ UNFOLD: dict[str, Any] = {
                 "title": _("System"),
                 "collapsible": True,
                 "items": [
+                    _page(_("Game day"), "crisis_alert", "providers.drill"),
                     _page(_("Dead letters"), "mail_off", "usage.deadletter"),
                     _page(_("Key states"), "ecg_heart", "providers.keystate"),
                     _page(_("Endpoint states"), "lan", "providers.endpointstate"),

@@ -27,6 +27,7 @@ from providers.cells import (
     working,
 )
 from providers.condition import HealthActions, ProviderHealth, event_condition, event_what
+from providers.drilladmin import DrillAdmin  # noqa: F401 - a page of this app
 from providers.events import StateEvent
 from providers.forms import FIELDS, EndpointForm, FailureRuleForm, KeyForm
 from providers.inlines import (

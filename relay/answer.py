@@ -286,7 +286,8 @@ class Stream:
         )
         text = winner.log.error_text
         winner.log.verdict, winner.log.phase = "partial", "stream"
-        if reason != "total_timeout":  # it gave all that time: what it gives is long, or slow
+        # One that gave for all that time is slow, or has much to say: no failure.
+        if reason != "total_timeout" and not self.ctx.drilled:
             engine.failed(winner.log.target, reason, None, self._job.brief.kind)
         self.ctx.mark_failed(504 if code == "timeout" else 502, text)
         fault = Fault(code, _PUBLIC.get(code, "The upstream broke off its answer."))

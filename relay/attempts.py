@@ -218,7 +218,10 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
         first_byte_timeout=min(target.first_byte_timeout or default, remaining),
         on_sent=log.sent,
     )
-    opened = await engine.upstream.open(target, outgoing)
+    if engine.drills is None:
+        opened = await engine.upstream.open(target, outgoing)
+    else:
+        opened = await engine.drills.open(engine.upstream, target, outgoing, ctx)
     log.phase, log.status_code, log.upstream_request_id = "headers", opened.status, opened.request_id
     log.first_byte_ms = ctx.first_byte_ms = _since(log.began)
     if ctx.provider_request_headers:
@@ -382,7 +385,8 @@ def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure)
     status = verdict.status or failure.status or 502
     job.ctx.mark_failed(status, log.error_text)
     job.engine.ledger.attempt_end(job.ctx, log)
-    job.engine.failed(target, reason, failure.retry_after, job.brief.kind)
+    if not job.ctx.drilled:
+        job.engine.failed(target, reason, failure.retry_after, job.brief.kind)
     return Failed(reason, target.endpoint_id, failure.status, failure.retry_after)
 
 

@@ -130,6 +130,8 @@ class StreamContext:
     body_held: int = 0
     """Bytes of the request's body that count against the memory for bodies."""
     kind: str = "generate"
+    drilled: bool = False
+    """Whether a fault is played for its API key: then what fails is no vendor's doing."""
     revision: int = 0
     """The newest change that the catalog of this request was sure to hold."""
 

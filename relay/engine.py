@@ -19,18 +19,21 @@ from typing import Any, TypeVar
 
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from changes import feed
 from consumers import auth
 from consumers.throttle import Throttle
 from providers import catalog, states
 from providers.catalog import Catalog
+from providers.drills import Drill, played
 from providers.models import KeyState
 from providers.types import Target
 from relay.affinity import Affinity, Place, Session
 from relay.breaker import Rules
 from relay.channel import Channel
 from relay.context import StreamContext
+from relay.drills import Drills
 from relay.errors import Refused
 from relay.failover import OVERLOADED, THROTTLED, judge
 from relay.health import Health, Turn
@@ -90,6 +93,7 @@ class Engine:
         self.catalog = Catalog()
         self.callers = auth.Callers(knobs.caller_cache)
         self.upstream = Upstream()
+        self.drills: Drills | None = None
         rules = rules or Rules(refused=knobs.refused_probe_seconds)
         self.health = Health(rules, keys_at=self._keys_at, chance=random.random)
         self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
@@ -143,6 +147,7 @@ class Engine:
         self.catalog = await self.in_thread(catalog.build)
         await self._know(None)
         self.in_flight.learned.update(await self.in_thread(_learned_limits))
+        await self._read_drills()
         await self.upstream.__aenter__()
         self.ledger.open()
         self._tasks = [
@@ -382,6 +387,8 @@ class Engine:
             await self._review(seen)
             stale = stale or any(each.kind in catalog.KINDS for each in seen)
             turned |= {each.object_id for each in seen if each.kind == states.HEALTH}
+            if any(each.kind == Drill.change_kind() for each in seen):
+                await self._read_drills()
             position = seen[-1].id
             if len(seen) < feed.BATCH:
                 break
@@ -395,6 +402,12 @@ class Engine:
             self.in_flight.forget()
         self._position = position
         self.callers.confirm(time.time())
+        if self.drills is not None and self.drills.over(time.monotonic()):
+            self.drills = None
+
+    async def _read_drills(self) -> None:
+        playing = await self.in_thread(played, timezone.now())
+        self.drills = Drills(playing, time.monotonic()) if playing else None
 
     async def _know(self, objects: Collection[str] | None) -> None:
         """Reads what the tables say of the health of these objects (None: all), and obeys it."""

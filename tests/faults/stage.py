@@ -3,6 +3,7 @@ the client, in the record, in its attempts, and in the health of keys and endpoi
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import time
@@ -163,7 +164,9 @@ async def stage(
         before = tasks()
         yield Stage(each, *await sync_to_async(_places)())
         await each.idle()
-        assert not tasks() - before
+        async with asyncio.timeout(5):
+            while left := tasks() - before:
+                await asyncio.wait(left, timeout=0.1)
         assert uploads() == []
 
 

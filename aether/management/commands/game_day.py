@@ -1,0 +1,124 @@
+"""`manage.py game_day`: plays a fault on a key or for an API key, and reports what it showed."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from aether.boot import ensure_database, ensure_migrated
+from consumers.models import ApiKey
+from providers.drilladmin import lines, where
+from providers.drillreport import report
+from providers.drills import Drill
+from providers.models import Key
+
+
+class Command(BaseCommand):
+    help = (
+        "Plays a fault in front of whatever vendor a key is at, or for one API key, for a set time, while the"
+        " server runs; and reports the requests that met it, what their clients saw, the failovers, and how"
+        " soon the key was left alone and used again. A running server obeys within two seconds."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+        start = steps.add_parser("start", help="play a fault; prints the drill's number")
+        start.add_argument("fault", choices=Drill.Fault.values)
+        place = start.add_mutually_exclusive_group(required=True)
+        place.add_argument("--key", metavar="PROVIDER/NAME", help="every request that is sent with this key")
+        place.add_argument("--api-key", metavar="PREFIX", help="every request of this API key")
+        start.add_argument("--minutes", type=float, default=5, help="how long (default: 5)")
+        start.add_argument("--after", type=int, default=0, help="frames that pass before it (default: none)")
+        start.add_argument("--reset", type=int, default=30, help="seconds that a rate limit tells to wait")
+        stop = steps.add_parser("stop", help="end a drill now")
+        stop.add_argument("drill", type=int)
+        told = steps.add_parser("report", help="what a drill showed so far")
+        told.add_argument("drill", type=int)
+        told.add_argument("--json", action="store_true", help="print it as one line of JSON")
+        steps.add_parser("list", help="the newest twenty drills")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        ensure_database()
+        ensure_migrated()
+        match options["step"]:
+            case "start":
+                self._start(options)
+            case "stop":
+                drill = _found(options["drill"])
+                drill.stop(timezone.now())
+                self.stdout.write(_("Drill %(number)d has ended.") % {"number": drill.pk})
+            case "report":
+                self._report(_found(options["drill"]), as_json=options["json"])
+            case _:
+                for drill in Drill.objects.order_by("-id")[:20]:
+                    state = _("running") if drill.runs(timezone.now()) else _("ended")
+                    self.stdout.write(f"{drill.pk}  {drill}  {where(drill)}  {state}")
+
+    def _start(self, options: dict[str, Any]) -> None:
+        now = timezone.now()
+        drill = Drill(
+            fault=options["fault"],
+            after=options["after"],
+            reset_seconds=options["reset"],
+            starts_at=now,
+            ends_at=now + timedelta(minutes=options["minutes"]),
+            user_name=getpass.getuser()[:150],
+        )
+        if options["key"] is not None:
+            drill.key_id = _key(options["key"])
+        else:
+            drill.api_key_id = _api_key(options["api_key"])
+        try:
+            drill.full_clean()
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        drill.save()
+        self.stdout.write(
+            _("Drill %(number)d: %(fault)s on %(place)s until %(end)s. To end it: game_day stop %(number)d")
+            % {
+                "number": drill.pk,
+                "fault": drill.fault,
+                "place": where(drill),
+                "end": f"{timezone.localtime(drill.ends_at):%H:%M:%S}",
+            }
+        )
+
+    def _report(self, drill: Drill, *, as_json: bool) -> None:
+        showed = report(drill, timezone.now())
+        if as_json:
+            told = {**showed._asdict(), "saw": [each._asdict() for each in showed.saw], "drill": drill.pk}
+            self.stdout.write(json.dumps(told))
+            return
+        self.stdout.write(f"{drill}  {where(drill)}")
+        for line in lines(showed):
+            self.stdout.write(line)
+
+
+def _found(number: int) -> Drill:
+    drill = Drill.objects.filter(pk=number).first()
+    if drill is None:
+        raise CommandError(_("There is no drill %(number)d.") % {"number": number})
+    return drill
+
+
+def _key(named: str) -> int:
+    provider, _slash, name = named.partition("/")
+    keys = list(Key.objects.filter(provider__name=provider, name=name).values_list("pk", flat=True)[:2])
+    if len(keys) != 1:
+        raise CommandError(_("There is no one key %(name)s: give PROVIDER/NAME.") % {"name": named})
+    return int(keys[0])
+
+
+def _api_key(prefix: str) -> int:
+    keys = list(ApiKey.objects.filter(prefix=prefix).values_list("pk", flat=True)[:2])
+    if len(keys) != 1:
+        raise CommandError(_("There is no one API key whose prefix is %(name)s.") % {"name": prefix})
+    return int(keys[0])
