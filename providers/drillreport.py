@@ -26,8 +26,8 @@ class Saw(NamedTuple):
 
 class Report(NamedTuple):
     """`requests` met the fault; `failovers` of them were answered by another key. `ejected` is seconds from
-    the first failure until the key, or its endpoint, was left alone, `returned` from the end of the drill to its first good
-    answer; None where that did not happen, or has not yet."""
+    the first failure until the key, or its endpoint, was left alone, `returned` from the end of the drill to
+    its first good answer; None where that did not happen, or has not yet."""
 
     requests: int
     saw: tuple[Saw, ...]

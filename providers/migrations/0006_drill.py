@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("consumers", "0001_initial"),
-        ("providers", "0003_breaker_state"),
+        ("providers", "0005_states"),
     ]
 
     operations = [

@@ -274,6 +274,7 @@ class Through:
     unreadable: bytes = b""
     """Bytes that no client can read, and that reach it as they are."""
     knobs: dict[str, Any] = field(default_factory=dict)
+    slow: bool = False
 
     @property
     def asks(self) -> tuple[Ask, ...]:
@@ -302,7 +303,7 @@ THROUGH: dict[str, tuple[Through, ...]] = {
         Through("usage-null", None),
     ),
     "slow drip under the idle limit": (
-        Through("chunks-12.delay-30.in-2.out-40", knobs={"idle_timeout": 0.3}),
+        Through("chunks-20.delay-60.in-2.out-40", knobs={"idle_timeout": 1.0}, slow=True),
     ),
     "wrong Content-Length (short/long)": (
         Through("fault-smuggle"),

@@ -267,7 +267,7 @@ async def test_what_is_no_failure_is_a_whole_answer(door: str, faults: list[Thro
         asked = [
             (through, seen)
             for through in faults
-            for seen in await played(on, through.asks, through.play, by=1)
+            for seen in await played(on, through.asks, through.play, by=1, slow=through.slow)
         ]
         lines = finals(on)
         for through, seen in asked:

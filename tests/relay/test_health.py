@@ -90,12 +90,29 @@ def test_who_does_not_serve_a_model_is_asked_for_it_after_all_others(
         assert made.order([one, sharer, other], kind, now) == ((one, sharer, other), [])
 
 
-@pytest.mark.parametrize("reason", ["caller", "blocked_address", "redirect", "encoding", "too_large"])
+@pytest.mark.parametrize("reason", ["caller", "blocked_address", "redirect"])
 def test_what_is_not_the_vendor_s_fault_changes_nothing(reason: str) -> None:
     made = health()
     for _ in range(20):
         assert made.failed(target(), reason, None, 0, kind=GENERATE) == []
     assert made.well
+
+
+@pytest.mark.parametrize("reason", ["encoding", "too_large"])
+def test_an_answer_that_cannot_be_taken_is_a_failure(reason: str) -> None:
+    made, one = health(), target()
+    for _ in range(5):
+        made.failed(one, reason, None, 0, kind=GENERATE)
+    assert made.barred(one, 1) == "key: breaker open"
+
+
+def test_one_key_that_is_overloaded_again_and_again_is_left_alone_unless_it_is_the_only_one() -> None:
+    for number, barred in ((3, "key: breaker open"), (1, "endpoint: breaker open")):
+        made, one = health(number), target()
+        for _ in range(5):
+            made.failed(one, "overloaded", None, 0, kind=GENERATE)
+        assert made.barred(one, 1) == barred
+        assert (1 in made.keys) is (number > 1)
 
 
 def test_a_dead_key_is_left_alone_and_its_endpoint_is_not_blamed() -> None:
