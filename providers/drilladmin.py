@@ -77,9 +77,9 @@ class DrillAdmin(LongPage[Drill]):
 
     def get_fieldsets(self, request: HttpRequest, obj: Drill | None = None) -> Any:
         if obj is None:
-            asked = ("fault", ("key", "api_key"), ("minutes", "after", "reset_seconds"))
             said = _("The relay plays the fault in front of the vendor. Real requests meet it.")
-            return ((None, {"fields": asked, "description": said}),)
+            fields = ("fault", ("key", "api_key"), ("minutes", "after", "reset_seconds"))
+            return ((None, {"fields": fields, "description": said}),)
         asked = (("fault_shown", "where_shown"), ("after", "reset_seconds"), ("starts_shown", "ends_shown"))
         shown = ("requests_shown", "saw_shown", "failovers_shown", "ejected_shown", "returned_shown")
         return (

@@ -58,7 +58,7 @@ def report(drill: Drill, now: datetime) -> Report:
         failures=failed.count(),
         failovers=answered.count(),
         ejected=None if drill.key_id is None else _ejected(drill, end, met),
-        returned=None if drill.key_id is None else _returned(drill, now),
+        returned=_returned(drill, now),
     )
 
 
@@ -81,7 +81,7 @@ def _ejected(drill: Drill, end: datetime, met: Any) -> float | None:
 
 
 def _returned(drill: Drill, now: datetime) -> float | None:
-    if now < drill.ends_at:
+    if now < drill.ends_at or drill.key_id is None:
         return None
     back = (
         Attempt.objects.filter(id__gte=lower_bound(drill.ends_at), key_id=drill.key_id, verdict="ok")

@@ -75,12 +75,8 @@ class Drill(Versioned):
         super().clean()
         if (self.key_id is None) == (self.api_key_id is None):
             raise ValidationError(_("Choose a key or an API key, one of them."))
-        if self.ends_at is None:
-            return
         if not timedelta() < self.ends_at - self.starts_at <= LONGEST:
-            raise ValidationError(
-                {"ends_at": _("A drill lasts for a day at most, and ends after it starts.")}
-            )
+            raise ValidationError(_("A drill lasts for a day at most, and ends after it starts."))
 
     def runs(self, now: datetime) -> bool:
         """Whether it is played at this instant."""

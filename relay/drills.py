@@ -159,14 +159,12 @@ class Spoiled(Opened):
         fault = self._drill.fault
         if fault == Drill.Fault.SLOW_DRIP:
             return await self._drop(due)
-        if self._over:
-            return await self._afterwards(due)
-        while data := await self._inner.read(due):
-            if out := self._spoil(self._cut(data)):
+        while not self._over:
+            data = await self._inner.read(due)
+            out = self._spoil(self._cut(data) if data else self._left())
+            if out or not data:
                 return out
-            if self._over:
-                return await self._afterwards(due)
-        return self._spoil(self._left())
+        return await self._afterwards(due)
 
     def _cut(self, data: bytes) -> list[bytes]:
         """The frames that are whole now; of an answer that is none of frames, its two halves."""

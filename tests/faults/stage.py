@@ -106,10 +106,10 @@ class Stage:
             endpoint = self.endpoints[name, ask.format]
             parts = health.keys.get(key), health.endpoints.get(endpoint)
             pairs = (("key", key, self.model, GENERATE), ("endpoint", endpoint, self.model, GENERATE))
-            left = [math.ceil(health.parked.get(pair, now) - now) for pair in pairs]
+            parked = [math.ceil(health.parked.get(pair, now) - now) for pair in pairs]
             pause = max((part.cooling_until - now for part in parts if part), default=0.0)
             counts = [part.in_a_row if part else 0 for part in parts]
-            found.append(Held(*counts, math.ceil(max(0.0, pause)), *left))
+            found.append(Held._make([*counts, math.ceil(max(0.0, pause)), *parked]))
         return found
 
     def forgive(self) -> None:
