@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import orjson
 import pytest
 
-from tests.endings.kit import CHAT, DIALECTS, FORM, Dialect, ask, clean_house, form, gone, uploads
+from tests.endings.kit import CHAT, FORM, ask, clean_house, form, gone, uploads
 from tests.relay.harness import House
 from tests.rude import Rude, rude
 
@@ -16,35 +15,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 async def upload(client: Rude, each: House, size: int, *, only: int | None = None) -> None:
     await client.ask("/v1/audio/transcriptions", form(size), {"x-api-key": each.secret, **FORM}, only=only)
-
-
-@pytest.mark.parametrize("dialect", [DIALECTS["chat"], DIALECTS["anthropic"], DIALECTS["gemini"]])
-async def test_half_a_body_and_then_silence_is_a_timeout_and_leaves_no_record(
-    door: str, dialect: Dialect
-) -> None:
-    async with clean_house(door, knobs={"client_body_timeout": 0.3}) as each:
-        async with rude(each.url) as client:
-            await ask(client, each, dialect, only=20)
-            answer = await client.rest()
-            assert (answer.status, answer.whole) == (408, True)
-            assert answer.headers["connection"] == "close"
-            assert orjson.loads(answer.body)["error"]
-            assert await client.closed() == b""
-        assert each.journal("start") == each.journal() == []
-        assert each.vendor.total == 0
-
-
-@pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
-async def test_half_a_body_and_then_the_end_leaves_nothing(door: str, reset: bool) -> None:
-    async with clean_house(door) as each:
-        async with rude(each.url) as client:
-            await ask(client, each, only=20)
-            await asyncio.sleep(0.05)
-            client.leave(reset=reset)
-        await each.idle()
-        await asyncio.sleep(0.05)
-        assert each.journal("start") == each.journal() == []
-        assert each.vendor.total == 0
 
 
 async def test_half_an_upload_leaves_no_file(door: str) -> None:

@@ -47,48 +47,6 @@ def ending(final: dict[str, Any]) -> tuple[str, int, str]:
     return record["outcome"], record["status_code"], record["error_code"]
 
 
-@resets
-@pytest.mark.parametrize("play", ["fault-stall-head", "fault-stall-first"])
-async def test_a_client_that_leaves_before_the_first_byte_pays_nothing(
-    door: str, play: str, reset: bool
-) -> None:
-    async with clean_house(door) as each:
-        each.vendor.script(play)
-        took = []
-        for number in range(1, count(1, 50) + 1):
-            async with rude(each.url) as client:
-                await ask(client, each)
-                seen = await each.vendor.wait_for(number)
-                client.leave(reset=reset)
-                took.append(await gone(seen, PATIENCE))
-            final = await final_of(each, number)
-            assert ending(final) == ("client_gone", 0, "client_gone")
-            record, (attempt,) = final["record"], final["attempts"]
-            assert record["list_cost"] == record["input_tokens"] == record["output_tokens"] == 0
-            assert attempt["own_cost"] == record["own_cost"] == attempt["input_tokens"] * MICRO
-            assert attempt["input_tokens"] == pytest.approx(len(seen.body) / 4, abs=20)
-            await each.idle()
-        assert median(took) < AT_ONCE
-
-
-async def test_a_client_that_leaves_a_whole_answer_stops_it(door: str) -> None:
-    async with clean_house(door) as each:
-        each.vendor.script("wait-60000")
-        took = []
-        for number in range(1, count(1, 50) + 1):
-            async with rude(each.url) as client:
-                await ask(client, each, stream=False)
-                seen = await each.vendor.wait_for(number)
-                client.leave()
-                took.append(await gone(seen, PATIENCE))
-            final = await final_of(each, number)
-            assert ending(final) == ("client_gone", 0, "client_gone")
-            assert final["record"]["list_cost"] == 0
-            assert final["record"]["own_cost"] > 0
-            await each.idle()
-        assert median(took) < AT_ONCE
-
-
 async def test_a_client_that_leaves_between_two_attempts_is_not_tried_for_again(door: str) -> None:
     async with clean_house(door, keys=("sk-vendor-first-key-1", "sk-vendor-second-key-2")) as each:
         took = []
@@ -122,34 +80,6 @@ async def test_a_client_that_leaves_after_the_silent_commit_pays_nothing(door: s
             final = await final_of(each, number)
             assert ending(final) == ("client_gone", 200, "client_gone")
             assert final["record"]["list_cost"] == 0
-            await each.idle()
-        assert median(took) < AT_ONCE
-
-
-@resets
-@dialects
-async def test_a_client_that_leaves_in_mid_stream_pays_for_what_was_delivered(
-    door: str, dialect: Dialect, reset: bool
-) -> None:
-    async with clean_house(door) as each:
-        each.vendor.script("chunks-2000.size-40.delay-5.in-100.out-50")
-        took = []
-        for number in range(1, count(1, 20) + 1):
-            async with rude(each.url) as client:
-                await ask(client, each, dialect)
-                await client.head()
-                while len(client.heard.body) < 6000:
-                    await client.piece()
-                client.leave(reset=reset)
-                took.append(await gone(each.vendor.requests[-1], PATIENCE))
-            final = await final_of(each, number)
-            assert ending(final) == ("client_gone", 200, "client_gone")
-            record, (attempt,) = final["record"], final["attempts"]
-            assert record["estimated"]
-            assert record["output_tokens"] >= 20
-            assert record["list_cost"] == (record["input_tokens"] + 2 * record["output_tokens"]) * MICRO
-            assert record["list_cost"] == record["own_cost"] == attempt["own_cost"]
-            assert (attempt["phase"], attempt["verdict"]) == ("stream", "client_gone")
             await each.idle()
         assert median(took) < AT_ONCE
 
@@ -267,20 +197,6 @@ async def test_a_client_that_reads_slowly_gets_everything(door: str) -> None:
         assert answer.whole
         assert CHAT.end in answer.body
         assert ending(await final_of(each)) == ("ok", 200, "")
-
-
-async def test_a_client_that_does_not_read_a_whole_answer_is_left(door: str) -> None:
-    async with clean_house(door, knobs={"client_stall_timeout": 0.3}) as each:
-        each.vendor.script("chunks-9.size-1000000.in-100.out-50")
-        async with rude(each.url, stubborn=True) as client:
-            await ask(client, each, stream=False)
-            await client.head()
-            final = await final_of(each)
-            assert ending(final) == ("ok", 200, "")
-            assert each.engine.sending
-            async with asyncio.timeout(3):
-                while each.engine.sending or connected(client.port):
-                    await asyncio.sleep(0.01)
 
 
 async def test_a_client_that_reads_a_whole_answer_slowly_gets_all_of_it(door: str) -> None:

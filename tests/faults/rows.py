@@ -250,12 +250,22 @@ class Caller:
     kind: str
     """Of the simulator's refusals."""
     status: int
+    inside: str = ""
+    """The fault that tells it inside a 200."""
+    never: str = ""
+    """The way to ask, by its name, in which nothing says whose fault it is."""
+
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """In which ways it is asked for."""
+        return tuple(ask for ask in asks_of(streamed=None) if str(ask) != self.never)
 
 
 CALLERS: dict[str, tuple[Caller, ...]] = {
     "400 / 413 / 422": (
         Caller("400", 400), Caller("400-context", 400), Caller("400-policy", 400),
         Caller("400-parameter", 400), Caller("413", 413), Caller("422", 422),
+        Caller("400", 400, inside="error-invalid", never="openai_responses stream"),
     ),
 }  # fmt: skip
 

@@ -56,6 +56,9 @@ TOLD: dict[str, tuple[tuple[int, str, str | None], tuple[int, str], tuple[int, s
     "model_not_found": (
         (404, "invalid_request_error", "model_not_found"), (404, "not_found_error"), (404, "NOT_FOUND"),
     ),
+    "invalid_request": (
+        (400, "invalid_request_error", None), (400, "invalid_request_error"), (400, "INVALID_ARGUMENT"),
+    ),
     "request_timeout": (
         (408, "timeout", "request_timeout"), (408, "timeout_error"), (408, "DEADLINE_EXCEEDED"),
     ),
@@ -204,6 +207,7 @@ def assert_refused(ask: Ask, answer: httpx.Response, code: str, said: str, wait:
     assert answer.json() == envelope(ask, code, said, told)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "location" not in answer.headers
     assert answer.headers.get("retry-after") == (None if wait is None else str(wait))
 
 

@@ -33,7 +33,7 @@ from tests.faults.stage import (
     stage,
     status_of,
 )
-from tests.relay.asks import ASKS, STREAMED, Ask, ends, text
+from tests.relay.asks import STREAMED, Ask, ends, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -243,13 +243,16 @@ async def test_the_callers_own_fault_is_passed_on_at_once(door: str, row: str) -
         asked = [
             (caller, seen)
             for caller in CALLERS[row]
-            for seen in await played(on, ASKS, f"fault-{caller.kind}", by=3)
+            for seen in await played(on, caller.asks, f"fault-{caller.inside or caller.kind}", by=3)
         ]
         lines = finals(on)
         for caller, seen in asked:
             label = f"{caller.kind}, {seen.ask}"
             told = seen.answer.json()
             vendors = errors.body(errors.KINDS[caller.kind], seen.ask.format, model="sim")
+            if caller.inside:
+                said, ours = errors.KINDS[caller.kind].text, seen.answer.headers["x-request-id"]
+                vendors = envelope(seen.ask, "invalid_request", said, ours)
             assert (seen.answer.status_code, told["error"]) == (caller.status, vendors["error"]), label
             assert told.keys() == vendors.keys(), label
             assert "retry-after" not in seen.answer.headers, label

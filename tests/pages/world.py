@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from consumers.models import ApiKey, ApiKeyState, Consumer, Membership, User
 from providers import states
+from providers.drills import Drill
 from providers.events import StateEvent
 from providers.models import (
     Deployment,
@@ -159,6 +160,9 @@ def everything(user: User) -> str:
     )
     _api_key, secret = demand()
     ledger()
+    Drill.objects.create(
+        fault=Drill.Fault.CUT, key=Key.objects.get(), starts_at=NOW, ends_at=NOW + timedelta(minutes=5)
+    )
     Group.objects.create(name="viewers")
     LogEntry.objects.log_actions(user.pk, Provider.objects.filter(pk=provider.pk), CHANGE, "Changed Name.")
     return secret

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from providers.models import Endpoint, Model
 from tests.counts import count
-from tests.relay.asks import ASKS, STREAMED, WHOLE, Ask, events, text
+from tests.relay.asks import STREAMED, WHOLE, Ask, events
 from tests.relay.harness import house
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -417,28 +417,3 @@ async def test_other_formats_streams_and_whole_requests_are_sent_as_they_came(do
                 ask.path(), content=content, headers={**ask.headers, "content-type": "application/json"}
             )
             assert each.vendor.requests[-1].body == content, str(ask)
-
-
-async def test_no_answer_reaches_another_client(door: str) -> None:
-    async with house(door, models=("sim.echo.delay-1",)) as each:
-
-        async def once(number: int) -> None:
-            ask = ASKS[number % len(ASKS)]
-            marker = f"marker-{number:06}"
-            body = json.loads(
-                json.dumps(ask.body("sim.echo.delay-1")).replace("hello there", f"say {marker} now")
-            )
-            answer = await each.http.post(ask.path("sim.echo.delay-1"), json=body, headers=ask.headers)
-            assert text(ask, answer.text) == f"say {marker} now"
-            assert set(re.findall(r"marker-\d{6}", answer.text)) <= {marker}
-
-        numbers = iter(range(count(120, 10_000)))
-
-        async def worker() -> None:
-            for number in numbers:
-                await once(number)
-
-        await asyncio.gather(*(worker() for _ in range(30)))
-        await each.idle()
-        finals = each.journal()
-        assert len({final["record"]["request_id"] for final in finals}) == count(120, 10_000)
