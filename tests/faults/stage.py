@@ -31,7 +31,7 @@ IMPATIENT = dict.fromkeys(
     (
         "connect_timeout", "first_byte_timeout", "whole_first_byte_timeout", "first_event_timeout",
         "idle_timeout",
-    ), 0.2,
+    ), 0.4,
 )  # fmt: skip
 SIZES = "chunks-8.size-40.in-100.out-50"
 """An answer whose tokens, where they are counted, are more than what any vendor has told before its end."""

@@ -21,6 +21,9 @@ from providers.drills import Drill
 from providers.models import Key
 
 
+STEPS = ("start", "stop", "report", "list")
+
+
 class Command(BaseCommand):
     help = (
         "Plays a fault in front of whatever vendor a key is at, or for one API key, for a set time, while the"
@@ -29,21 +32,19 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
-        start = steps.add_parser("start", help="play a fault; prints the drill's number")
-        start.add_argument("fault", choices=Drill.Fault.values)
-        place = start.add_mutually_exclusive_group(required=True)
-        place.add_argument("--key", metavar="PROVIDER/NAME", help="every request that is sent with this key")
-        place.add_argument("--api-key", metavar="PREFIX", help="every request of this API key")
-        start.add_argument("--minutes", type=float, default=5, help="how long (default: 5)")
-        start.add_argument("--after", type=int, default=0, help="frames that pass before it (default: none)")
-        start.add_argument("--reset", type=int, default=30, help="seconds that a rate limit tells to wait")
-        stop = steps.add_parser("stop", help="end a drill now")
-        stop.add_argument("drill", type=int)
-        told = steps.add_parser("report", help="what a drill showed so far")
-        told.add_argument("drill", type=int)
-        told.add_argument("--json", action="store_true", help="print it as one line of JSON")
-        steps.add_parser("list", help="the newest twenty drills")
+        parser.add_argument("step", choices=STEPS, help="what to do; list: the newest twenty drills")
+        parser.add_argument(
+            "what",
+            nargs="?",
+            help=f"the fault to start: {', '.join(Drill.Fault.values)}; or a drill's number",
+        )
+        place = parser.add_mutually_exclusive_group()
+        place.add_argument("--key", metavar="PROVIDER/NAME", help="start: every request sent with this key")
+        place.add_argument("--api-key", metavar="PREFIX", help="start: every request of this API key")
+        parser.add_argument("--minutes", type=float, default=5, help="start: for how long (default: 5)")
+        parser.add_argument("--after", type=int, default=0, help="start: frames that pass before it")
+        parser.add_argument("--reset", type=int, default=30, help="start: seconds that a rate limit tells")
+        parser.add_argument("--json", action="store_true", help="report: print it as one line of JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         ensure_database()
@@ -52,11 +53,11 @@ class Command(BaseCommand):
             case "start":
                 self._start(options)
             case "stop":
-                drill = _found(options["drill"])
+                drill = _found(options["what"])
                 drill.stop(timezone.now())
                 self.stdout.write(_("Drill %(number)d has ended.") % {"number": drill.pk})
             case "report":
-                self._report(_found(options["drill"]), as_json=options["json"])
+                self._report(_found(options["what"]), as_json=options["json"])
             case _:
                 for drill in Drill.objects.order_by("-id")[:20]:
                     state = _("running") if drill.runs(timezone.now()) else _("ended")
@@ -65,7 +66,7 @@ class Command(BaseCommand):
     def _start(self, options: dict[str, Any]) -> None:
         now = timezone.now()
         drill = Drill(
-            fault=options["fault"],
+            fault=options["what"] or "",
             after=options["after"],
             reset_seconds=options["reset"],
             starts_at=now,
@@ -74,7 +75,7 @@ class Command(BaseCommand):
         )
         if options["key"] is not None:
             drill.key_id = _key(options["key"])
-        else:
+        if options["api_key"] is not None:
             drill.api_key_id = _api_key(options["api_key"])
         try:
             drill.full_clean()
@@ -102,10 +103,10 @@ class Command(BaseCommand):
             self.stdout.write(line)
 
 
-def _found(number: int) -> Drill:
-    drill = Drill.objects.filter(pk=number).first()
+def _found(number: str | None) -> Drill:
+    drill = Drill.objects.filter(pk=number).first() if number and number.isdecimal() else None
     if drill is None:
-        raise CommandError(_("There is no drill %(number)d.") % {"number": number})
+        raise CommandError(_("There is no drill %(number)s.") % {"number": number})
     return drill
 
 
