@@ -20,7 +20,6 @@ from providers.drillreport import report
 from providers.drills import Drill
 from providers.models import Key
 
-
 STEPS = ("start", "stop", "report", "list")
 
 
