@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("consumers", "0001_initial"),
-        ("providers", "0006_failure_rules"),
+        ("providers", "0007_limits"),
     ]
 
     operations = [
