@@ -116,10 +116,13 @@ class Stage:
         return found
 
     def forgive(self) -> None:
-        """Forgets what was held against anybody, and who kept to whom; and what the vendors were to play."""
-        health = self.house.engine.health
-        for known in (health.keys, health.endpoints, health.parked, self.house.engine.affinity._pins):
+        """Forgets what was held against anybody and who kept to whom, what keys taught and what retries cost;
+        and what the vendors were to play."""
+        engine, health = self.house.engine, self.house.engine.health
+        for known in (health.keys, health.endpoints, health.parked, engine.affinity._pins):
             known.clear()
+        for taught in (engine.in_flight.learned, engine.retries.groups):
+            taught.clear()
         self.house.vendor.reset()
 
     def final(self, answer_id: str) -> dict[str, Any]:
