@@ -558,7 +558,7 @@ class StateEventAdmin(Ledger[StateEvent]):
     )
     at_shown = column("at", instant, _("time"))
     until_shown = column("until", instant, _("until"))
-    reason_shown = column("reason", reason_of, _("reason"))
+    reason_shown = column("reason", lambda reason: reason_of(reason) or "–", _("reason"))
 
     @admin.display(description=_("key"))
     def key_shown(self, event: StateEvent) -> SafeString | str:

@@ -43,7 +43,7 @@ CLASSES: Mapping[str, Any] = {
     "unsupported": gettext_lazy("model not served"),
     "other": gettext_lazy("other"),
 }
-HEIGHTS: Mapping[str, int] = {"good": 30, "warn": 20, "bad": 10, "none": 2}
+HEIGHTS: Mapping[str, int] = {"good": 30, "warn": 20, "bad": 10, "none": 3}
 """Of 30: what a cell says in its colour it says by its height as well."""
 
 

@@ -43,6 +43,7 @@ providers:
         headers: {{x-team: blue}}
         quirks: [no_include_usage]
         timeouts: {{connect: 1.5, idle: 30}}
+        probe_seconds: 20
         limits: {{concurrency: 40}}
     keys:
       - {{name: k1, secret: "{SECRET}-1", priority: 10}}
@@ -123,6 +124,7 @@ class TestImport:
             1.5,
             30,
         )
+        assert (anthropic.probe_seconds, chat.probe_seconds) == (20, None)
         assert (acme.concurrency_limit, anthropic.concurrency_limit, chat.concurrency_limit) == (50, 40, None)
         fast, slow = Model.objects.all()
         first, second = acme.keys.order_by("name")
@@ -373,6 +375,8 @@ class TestRefusals:
             (E + "    headers: {host: x}", 6, "headers: "),
             (E + "    timeouts: {idle: 0}", 6, "timeouts: "),
             (E + "    timeouts: {idle: soon}", 6, "idle: give a number of seconds"),
+            (E + "    probe_seconds: 0.5", 6, "probe_seconds: "),
+            (E + "    probe_seconds: often", 6, "probe_seconds: give a number of seconds"),
             (E + "    quirks: [odd]", 6, "quirks: "),
             (P + "  models:\n  - model: gone\n    upstream_name: x", 4, "model: there is no model “gone”"),
             ("models: [{name: m}]\n" + P + "  models: [{model: m, upstream_name: a b}]", 4, "upstream_name"),

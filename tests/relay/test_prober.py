@@ -13,13 +13,18 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
+from aether.recording import appliers
 from providers import states
+from providers.events import StateEvent
 from providers.models import Endpoint, Key, KeyState
 from relay import prober
 from relay.breaker import Part, Rules
 from simulator.core import Seen
 from tests.relay.asks import Ask
 from tests.relay.harness import House, house
+from usage.models import HealthBucket
+from usage.recorder import Recorder
+from usage.vitals import COARSE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -116,6 +121,32 @@ async def test_a_refused_key_is_out_until_a_probe_finds_it_accepted() -> None:
         assert turns(each) == ["key_refused", "answers again"]
         assert (await CHAT.send(each, "sim")).status_code == 200
         assert (await each.settled(7))[-1]["attempts"][0]["key_name"] == "key-1"
+
+
+async def test_what_became_of_a_refused_key_stands_in_the_tables() -> None:
+    def record() -> None:
+        recorder = Recorder(each.data_dir / "journals", appliers=appliers(), keep_seconds=600)
+        recorder.drain()
+        recorder.close()
+
+    async with house("asgi", keys=(ONE, TWO), knobs={"refused_probe_seconds": 1.2}) as each:
+        each.vendor.script(["fault-401", "fault-401", ""], secret=ONE)
+        assert (await CHAT.send(each, "sim")).status_code == 200
+        await until(lambda: part_of(each) is None)
+        number = number_of(each)
+        await until(lambda: results(each)[-1].startswith("answers"))
+        await sync_to_async(record)()
+    events = [event async for event in StateEvent.objects.filter(key=number).order_by("id")]
+    assert [(event.condition, event.reason) for event in events] == [
+        ("refused", "key_refused"), ("ready", "answers again"),
+    ]  # fmt: skip
+    state = await KeyState.objects.aget(key=number)
+    assert states.standing(state, timezone.now()).condition == "ready"
+    assert state.disabled_at is None
+    assert state.probe_result.startswith("answers")
+    assert state.last_error.startswith("key_refused: ")
+    spans = HealthBucket.objects.filter(seconds=COARSE).values_list("attempts", "succeeded", "auth")
+    assert sorted([span async for span in spans]) == [(1, 0, 1), (1, 1, 0)]
 
 
 async def test_a_vendor_without_a_list_leaves_it_to_a_request_whether_a_key_is_accepted() -> None:
