@@ -184,23 +184,21 @@ class Protocol(HttpToolsProtocol):
             self._head + self._read > limits.head_bytes and self._size_of_head() > limits.head_bytes
         ):
             raise Unfit("head too large", 431)
-        version, hosts, coding = self.parser.get_http_version(), 0, b""
-        upgrade, bodied = self.parser.should_upgrade(), False
-        for name, value in headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding":
-                coding += value + b","
-                bodied = True
-            elif upgrade and name == b"content-length":
-                bodied = True
+        version, known = self.parser.get_http_version(), dict(headers)
+        coding = known.get(b"transfer-encoding")
         if version not in {"1.1", "1.0"} or self.parser.get_method() in FOREIGN:
             raise Unfit("another protocol")
-        if hosts > 1 or (not hosts and version == "1.1"):
+        if b"host" not in known and version == "1.1":
             raise Unfit("no host, or two")
-        if coding and (version == "1.0" or coding[:-1].strip().lower() != b"chunked"):
+        if len(known) != len(headers):
+            names = [name for name, _ in headers]
+            if names.count(b"host") > 1:
+                raise Unfit("no host, or two")
+            if names.count(b"transfer-encoding") > 1:
+                raise Unfit("a transfer coding but chunked")
+        if coding is not None and (version == "1.0" or coding.strip().lower() != b"chunked"):
             raise Unfit("a transfer coding but chunked")
-        if upgrade and bodied:
+        if self.parser.should_upgrade() and (coding is not None or b"content-length" in known):
             raise Unfit("a body that would be upgraded")  # the parser passes over it
         if b"#" in self.url:
             raise Unfit("a fragment")

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
 import orjson
 
 from relay.attempts import Job, StreamWinner, judged
@@ -32,8 +32,7 @@ PIECE = 256 * 1024
 """Most bytes handed to the server at a time: it takes all it is given, and waits for its client only then."""
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct, eq=False):
     """What a door sends: a whole body, or a stream. `headers` are names in lower case and values."""
 
     status: int

@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
 import orjson
 
 from providers.types import Target
@@ -57,8 +57,7 @@ CODES = {
 """How a status of upstream's that is passed on is called in the client's format."""
 
 
-@dataclass(slots=True)
-class Winner:
+class Winner(msgspec.Struct, eq=False):
     """The attempt that answers, and what must be given back when it is over."""
 
     log: AttemptLog
@@ -72,8 +71,7 @@ class Winner:
         self.slot.release()
 
 
-@dataclass(slots=True)
-class StreamWinner(Winner):
+class StreamWinner(Winner, eq=False):
     """A stream with its first meaningful frame: `head` is what may go out, `end` what ends it, if it has
     come."""
 
@@ -82,8 +80,7 @@ class StreamWinner(Winner):
     end: bytes
 
 
-@dataclass(slots=True)
-class WholeWinner(Winner):
+class WholeWinner(Winner, eq=False):
     """A whole answer, read."""
 
     body: bytes
@@ -95,8 +92,7 @@ Take = Callable[["Job", AttemptLog, Opened, Slot, float], Awaitable[W]]
 """Reads an opened answer until it is known to be one; TimeoutError where it is not by the time given last."""
 
 
-@dataclass(slots=True)
-class Job:
+class Job(msgspec.Struct, eq=False):
     """All that the attempts of a request need."""
 
     engine: Engine
@@ -112,7 +108,7 @@ class Job:
     """Whose requests keep to one target; None where this request has no choice."""
     deadline: float
     """Monotonic seconds."""
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[Skipped] = msgspec.field(default_factory=list)
     """Targets that had their turn and were not tried, or not at once."""
 
     @property

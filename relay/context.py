@@ -1,11 +1,13 @@
-"""StreamContext: the typed state of one relayed request."""
+"""StreamContext: the typed state of one relayed request. A struct, not a dataclass: making one with its sixty
+fields is then work of C."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from wire.format import StreamWatch, WholeReading
 from wire.types import Brief, Usage
@@ -20,8 +22,7 @@ TEXT_CAP = 1 << 20
 """Default for how much text, and how much of the chunks' bytes, one request may keep."""
 
 
-@dataclass(slots=True)
-class AttemptLog:
+class AttemptLog(msgspec.Struct, eq=False):
     """What one attempt was and how it went; becomes a row of the ledger."""
 
     number: int
@@ -67,8 +68,7 @@ class AttemptLog:
             self.phase = "headers"
 
 
-@dataclass(slots=True, repr=False, eq=False)
-class StreamContext:
+class StreamContext(msgspec.Struct, eq=False):
     """One request from its first byte to its record. Only `pipeline` and `answer` write it.
 
     Token counts are inclusive: `input_tokens` contains cache reads and writes, `output_tokens` reasoning.
@@ -108,14 +108,14 @@ class StreamContext:
     has_completion: bool = False
 
     # wire data
-    response_headers: dict[str, str] = field(default_factory=dict)
-    provider_request_headers: dict[str, str] = field(default_factory=dict)
+    response_headers: dict[str, str] = msgspec.field(default_factory=dict)
+    provider_request_headers: dict[str, str] = msgspec.field(default_factory=dict)
     provider_request_body: Any = None
 
     # counters
     data_count: int = 0
     chunk_count: int = 0
-    parsed_chunks: list[Any] = field(default_factory=list)
+    parsed_chunks: list[Any] = msgspec.field(default_factory=list)
 
     # identity of the request
     request_text: str = ""
@@ -142,7 +142,7 @@ class StreamContext:
     truncated_body: bool = False
 
     # the way taken
-    attempts: list[AttemptLog] = field(default_factory=list)
+    attempts: list[AttemptLog] = msgspec.field(default_factory=list)
     explanation: Any = None
     """The plan as plain values, kept with a request that failed."""
     model_id: int | None = None

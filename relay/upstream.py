@@ -9,11 +9,12 @@ import ssl
 import time
 import zlib
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cache
 from time import monotonic
 from typing import Any
+
+import msgspec
 
 from providers import dialer
 from providers.types import Target
@@ -27,18 +28,20 @@ FREE = 1 << 20
 """Bytes that may come out before the ratio is looked at."""
 
 
-@dataclass(slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, eq=False):
     """A request as it is sent. `head` are its header lines as bytes, each with its line end; Host and length
     come by themselves. Timeouts are seconds; `on_sent` is called once all of it has left."""
 
     method: str
     url: str
-    head: bytes = field(repr=False)
-    body: Sendable | None = field(repr=False)
+    head: bytes
+    body: Sendable | None
     connect_timeout: float
     first_byte_timeout: float
     on_sent: Callable[[], None]
+
+    def __repr__(self) -> str:
+        return f"<Outgoing {self.method} {self.url}>"
 
 
 class Inflater:

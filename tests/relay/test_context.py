@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -66,10 +65,9 @@ def test_model_and_format_are_required(given: dict[str, str]) -> None:
 def test_no_mutable_default_is_shared() -> None:
     one, other = fresh(), fresh()
     shared = [
-        each.name
-        for each in fields(StreamContext)
-        if isinstance(getattr(one, each.name), dict | list | set)
-        and getattr(one, each.name) is getattr(other, each.name)
+        name
+        for name in StreamContext.__struct_fields__
+        if isinstance(getattr(one, name), dict | list | set) and getattr(one, name) is getattr(other, name)
     ]
     assert shared == []
 
@@ -114,7 +112,7 @@ def test_reset_for_retry_forgets_what_an_attempt_taught() -> None:
     assert {name: getattr(ctx, name) for name in DEFAULTS} == DEFAULTS
     pristine = fresh()
     left_over = [
-        each.name for each in fields(StreamContext) if getattr(ctx, each.name) != getattr(pristine, each.name)
+        name for name in StreamContext.__struct_fields__ if getattr(ctx, name) != getattr(pristine, name)
     ]
     assert left_over == []
 
@@ -211,9 +209,7 @@ def test_update_usage_takes_each_field_by_name() -> None:
 def test_mark_failed_sets_status_and_message_and_touches_nothing_else() -> None:
     ctx, other = fresh(), fresh()
     ctx.mark_failed(504, "too slow")
-    changed = {
-        each.name for each in fields(StreamContext) if getattr(ctx, each.name) != getattr(other, each.name)
-    }
+    changed = {name for name in StreamContext.__struct_fields__ if getattr(ctx, name) != getattr(other, name)}
     assert changed == {"status_code", "error_message"}
     assert (ctx.status_code, ctx.error_message) == (504, "too slow")
 
