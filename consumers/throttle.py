@@ -17,46 +17,43 @@ _PREFIX = 64
 class Throttle:
     """Remembers the bad keys of each address. From `most` of them within a minute on the address is held
     back, until the oldest of them is a minute old; 0 holds nobody back. Times are monotonic seconds, handed
-    in. False while it has nobody to look at."""
+    in. `bad` is empty while there is nobody to look at."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._bad: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._bad)
+        self.bad: OrderedDict[str, deque[float]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._bad)
+        return len(self.bad)
 
     def note(self, address: str, now: float) -> bool:
         """Counts a bad key; True where from now on the address is held back."""
         if not self._most:
             return False
         source = source_of(address)
-        times = self._bad.get(source)
+        times = self.bad.get(source)
         if times is None:
-            times = self._bad[source] = deque(maxlen=self._most)
-            if len(self._bad) > ADDRESSES:
-                self._bad.popitem(last=False)
-        self._bad.move_to_end(source)
+            times = self.bad[source] = deque(maxlen=self._most)
+            if len(self.bad) > ADDRESSES:
+                self.bad.popitem(last=False)
+        self.bad.move_to_end(source)
         times.append(now)
         return len(times) == self._most and now - times[0] < WINDOW
 
     def wait(self, address: str, now: float) -> int:
         """Whole seconds for which the address is held back; 0 where it is not."""
-        times = self._bad.get(source_of(address))
+        times = self.bad.get(source_of(address))
         if times is None or len(times) < self._most:
             return 0
         return max(0, math.ceil(times[0] + WINDOW - now))
 
     def forget(self, now: float) -> None:
         """Lets go of the addresses that have been quiet for a minute."""
-        while self._bad:
-            source, times = next(iter(self._bad.items()))
+        while self.bad:
+            source, times = next(iter(self.bad.items()))
             if now - times[-1] < WINDOW:
                 break
-            del self._bad[source]
+            del self.bad[source]
 
 
 def source_of(address: str) -> str:

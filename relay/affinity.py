@@ -54,8 +54,11 @@ class Affinity:
     def keep(self, session: Session, target: Target, plan: Plan, now: float) -> None:
         """Notes that `target` answered. On a target of the plan's first rank a session stays as long as it
         keeps coming; on a lower one, where it landed because better ones failed, for one time to live: then
-        these are tried again."""
-        pin, place, seconds = self._pins.get(session), _place(target), target.affinity_seconds
+        these are tried again. Where the plan itself has it first each time there is nothing to remember."""
+        pin = self._pins.get(session)
+        if pin is None and plan.steady and target is plan.targets[0]:
+            return
+        place, seconds = _place(target), target.affinity_seconds
         if pin is not None and pin.place == place:
             for each in plan.targets[: plan.equals]:
                 if each is target:

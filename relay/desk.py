@@ -24,7 +24,8 @@ def turned_away(engine: Engine, call: Call) -> Answer | None:
     """The refusal of a request that is not to be read; None for all others. To be asked while
     `engine.guarded`."""
     now = time.monotonic()
-    if wait := engine.throttle.wait(call.address, now):
+    wait = engine.throttle.wait(call.address, now)
+    if wait and rank_of(engine, call) is Rank.ANONYMOUS:  # a key that memory knows is no guess
         text = "Too many bad API keys came from this address; try again later."
         return _told(call, Refused(Fault("rate_limited", text), retry_after=wait))
     shedding = engine.shedding

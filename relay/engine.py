@@ -444,7 +444,7 @@ class Engine:
     @property
     def guarded(self) -> bool:
         """Whether some requests are turned away at the door (`desk.turned_away`)."""
-        return self.shedding.pressed or len(self.open) >= self.shedding.crowd or bool(self.throttle)
+        return self.shedding.pressed or len(self.open) >= self.shedding.crowd or bool(self.throttle.bad)
 
     def _heard(self, late: float, now: float) -> None:
         self.shedding.beat(late, now, self.ended)

@@ -63,13 +63,10 @@ class Health:
         self.keys: dict[int, Part] = {}
         self.endpoints: dict[int, Part] = {}
         self.parked: dict[Pair, float] = {}
+        self.well = True
+        """Whether there is nothing to look at: asked several times for each request."""
         self._trickled: dict[int, float] = {}
         self._recovered: dict[tuple[str, int], int] = {}
-
-    @property
-    def well(self) -> bool:
-        """Whether there is nothing to look at."""
-        return not (self.keys or self.endpoints or self.parked)
 
     def barred(self, target: Target, now: float) -> str:
         """Why nothing may be sent to a target now; "" where it may."""
@@ -132,6 +129,7 @@ class Health:
         self._known(table).pop(number, None)
         for pair in [pair for pair in self.parked if pair[:2] == (table, number)]:
             del self.parked[pair]
+        self._look()
 
     def heard(self, hint: Held, now: float) -> None:
         """What another process told. That a vendor wants a pause holds for all; a breaker that opened there
@@ -190,6 +188,7 @@ class Health:
                     turns.append(Turn(table, number, part, "answers again"))
                 if part.is_well(now):
                     del known[number]
+                    self._look()
         return turns
 
     def failed(
@@ -211,13 +210,13 @@ class Health:
         if meaning == THROTTLED or (meaning == OVERLOADED and retry_after is not None):
             turns.append(self._cool(key, retry_after, reason, now))
         elif reason == "not_permitted":
-            self.parked["key", target.key_id, target.model_id, kind] = now + PAIR_SECONDS
+            self._park(("key", target.key_id, target.model_id, kind), now)
         elif meaning == AUTH:
             turns.append(self._refuse(target, now))
         elif meaning == MONEY:
             turns.append(self._cool(key, retry_after or OUT_SECONDS, reason, now))
         elif meaning == UNSUPPORTED:
-            self.parked["endpoint", target.endpoint_id, target.model_id, kind] = now + PAIR_SECONDS
+            self._park(("endpoint", target.endpoint_id, target.model_id, kind), now)
         return turns
 
     # What our own probes tell
@@ -263,6 +262,7 @@ class Health:
                     turns.append(Turn(table, number, part, "may be asked again"))
                 if part.is_well(now):
                     del known[number]
+        self._look()
         return turns
 
     # Within
@@ -311,7 +311,15 @@ class Health:
         part = known.get(number)
         if part is None:
             part = known[number] = Part(self._rules)
+            self.well = False
         return part
+
+    def _park(self, pair: Pair, now: float) -> None:
+        self.parked[pair] = now + PAIR_SECONDS
+        self.well = False
+
+    def _look(self) -> None:
+        self.well = not (self.keys or self.endpoints or self.parked)
 
     def _failed_at(self, target: Target) -> float:
         return max((part.failed_at for part, _ in self._parts(target)), default=0.0)

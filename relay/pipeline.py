@@ -284,7 +284,7 @@ async def _plan(
             pinned=pinned,
             priced_only=engine.knobs.unpriced == "refuse",
         )
-        if pinned is None and mode != "fastest":  # whose order changes from request to request
+        if pinned is None and chosen.steady:
             engine.remember_plan(known, chosen)
     if not chosen.targets:
         ctx.explanation = explain(chosen)

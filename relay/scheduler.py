@@ -37,11 +37,13 @@ class Skipped:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The targets of a request in order, and who was left out. The `equals` first of them are of one rank:
-    whichever of them serves, none is preferred to it."""
+    whichever of them serves, none is preferred to it. `steady`: the order is the same from request to
+    request."""
 
     targets: tuple[Target, ...]
     skipped: tuple[Skipped, ...] = ()
     equals: int = 0
+    steady: bool = True
 
 
 def rendezvous(caller: int, target: Target) -> float:
@@ -97,7 +99,7 @@ def plan(
         key=lambda each: each[:2],
     )
     equals = sum(each[0] == ranked[0][0] for each in ranked)
-    return Plan(tuple(each[2] for each in ranked), tuple(skipped), equals)
+    return Plan(tuple(each[2] for each in ranked), tuple(skipped), equals, steady=mode != "fastest")
 
 
 def unfit(target: Target, needs: frozenset[str]) -> str:

@@ -42,6 +42,14 @@ async def test_an_address_that_guesses_is_held_back_before_its_key_is_looked_at(
         assert each.journal() == []
 
 
+async def test_who_was_served_of_late_is_served_from_an_address_that_is_held_back(door: str) -> None:
+    async with house(door, knobs={"bad_keys": 5}) as each:
+        assert (await CHAT.send(each)).status_code == 200
+        assert await guess(each, 6) == [401] * 5 + [429]
+        assert (await CHAT.send(each)).status_code == 200
+        assert await guess(each, 1) == [429]
+
+
 async def test_a_good_key_and_none_are_no_guesses(door: str) -> None:
     async with house(door, knobs={"bad_keys": 2}) as each:
         for _ in range(5):
