@@ -31,6 +31,14 @@ _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder(list[Pinned | Held]).decode
 
 
+def ended() -> None:
+    """Raises CancelledError where this task was told to end. redis-py sends through asyncio.wait_for, which
+    in Python 3.11 swallows a cancellation that comes just as it is done."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Channel:
     """One process's end of the channel: `tell` puts a hint on its way, `take` gets those of the others."""
 
@@ -70,6 +78,7 @@ class Channel:
                 self._down = True
             finally:
                 await client.aclose()
+            ended()
             await asyncio.sleep(PAUSE)
 
     async def _send(self, client: Redis) -> None:
@@ -79,12 +88,14 @@ class Channel:
             batch = list(self._waiting)
             self._waiting.clear()
             await client.publish(self._name, _ENCODE(batch))
+            ended()
             self._well()
 
     async def _listen(self, client: Redis) -> None:
         async with client.pubsub() as channel:
             try:
                 await channel.subscribe(self._name)
+                ended()
                 self.listening.set()
                 while True:
                     message = await channel.get_message(ignore_subscribe_messages=True, timeout=LISTEN)

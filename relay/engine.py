@@ -45,6 +45,7 @@ from relay.memory import Memory
 from relay.pace import Paces
 from relay.prober import Prober
 from relay.recording import recorded
+from relay.redis_leases import RedisLeases
 from relay.retries import Retries
 from relay.scheduler import Plan
 from relay.shedding import Shedding
@@ -97,7 +98,10 @@ class Engine:
         rules = rules or Rules(refused=knobs.refused_probe_seconds)
         self.health = Health(rules, keys_at=self._keys_at, chance=random.random)
         self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-        self.in_flight = InFlight(self.health, told=self.ledger.learned)
+        leases = (
+            RedisLeases(knobs.redis_url, knobs.redis_prefix, self.ledger.worker) if knobs.redis_url else None
+        )
+        self.in_flight = InFlight(self.health, leases=leases, told=self.ledger.learned)
         self.retries = Retries(knobs.retry_rules, self.in_flight.under_way)
         self.open: set[StreamContext] = set()
         self.sending: set[StreamContext] = set()
