@@ -10,6 +10,8 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+ROUTES = ("providers.view_deployment", "consumers.view_apikey")
+
 
 def _file(name: str) -> Callable[[HttpRequest], str]:
     return lambda request: static(name)
@@ -18,6 +20,11 @@ def _file(name: str) -> Callable[[HttpRequest], str]:
 def sees_sums(request: HttpRequest) -> bool:
     """Whether this user may see sums of what was used."""
     return request.user.has_perm("usage.view_rollup")
+
+
+def sees_routes(request: HttpRequest) -> bool:
+    """Whether this user may see where requests would go."""
+    return request.user.has_perms(ROUTES)
 
 
 def _page(title: Any, icon: str, model: str) -> dict[str, Any]:
@@ -89,6 +96,12 @@ UNFOLD: dict[str, Any] = {
                     _page(_("Deployments"), "account_tree", "providers.deployment"),
                     _page(_("Changes of state"), "monitor_heart", "providers.stateevent"),
                     _page(_("Failure rules"), "rule", "providers.failurerule"),
+                    {
+                        "title": _("Explain a route"),
+                        "icon": "route",
+                        "link": reverse_lazy("explain_route"),
+                        "permission": sees_routes,
+                    },
                 ],
             },
             {

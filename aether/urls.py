@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/usage/report/csv/", admin.site.admin_view(usage.report_csv), name="usage_report_csv"),
     path("admin/usage/series/csv/", admin.site.admin_view(usage.series_csv), name="usage_series_csv"),
     path("admin/routing/dry-run/", admin.site.admin_view(staff.dry_run), name="failure_dry_run"),
+    path("admin/routing/explain/", admin.site.admin_view(staff.explain_route), name="explain_route"),
     path("admin/", admin.site.urls),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),

@@ -66,6 +66,7 @@ from usage.pages import (
     switched,
     whole,
 )
+from usage.words import reason as reason_in_words
 
 PRICE_FIELDS = (
     ("price_input", "price_output"),
@@ -481,7 +482,8 @@ class FailureRuleAdmin(Switch[FailureRule]):
         if not rule.is_active:
             return badge(_("off"))
         if rule.taken_by:
-            return badge(_("never decides: “%(rule)s” goes before it") % {"rule": rule.taken_by.name}, "bad")
+            why = _("“%(rule)s” goes before it") % {"rule": rule.taken_by.name}
+            return format_html('{} <span class="quiet">{}</span>', badge(_("never decides"), "bad"), why)
         return badge(_("live"), "good")
 
     @admin.display(description=_("where"))
@@ -497,7 +499,7 @@ class FailureRuleAdmin(Switch[FailureRule]):
 
     @admin.display(description=_("it means"))
     def verdict_shown(self, rule: FailureRule) -> str:
-        return rule.get_verdict_display()
+        return reason_in_words(rule.verdict)
 
     def save_model(self, request: HttpRequest, obj: FailureRule, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

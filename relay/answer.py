@@ -14,7 +14,7 @@ import orjson
 from relay.attempts import Job, StreamWinner, judged
 from relay.context import StreamContext
 from relay.engine import Engine
-from relay.errors import Interrupted, RelayError, UpstreamFailure
+from relay.errors import Exhausted, Interrupted, RelayError, UpstreamFailure
 from relay.failover import judge
 from wire import FORMATS
 from wire.arrays import elements
@@ -152,6 +152,8 @@ class Stream:
                 async for trailing in tail:
                     yield trailing
         except RelayError as error:
+            if isinstance(error, Exhausted):
+                ctx.explanation = job.explained()
             self._settle(error.outcome, code=error.code, fault=error.fault)
             yield self._told(error.fault)
         except UpstreamFailure as failure:

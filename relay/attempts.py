@@ -22,7 +22,7 @@ from relay.failover import CALLER, Failed, final_fault, judge, meant
 from relay.payload import Payload, Sendable
 from relay.retries import Group
 from relay.routes import Route
-from relay.scheduler import Plan, Skipped
+from relay.scheduler import Plan, Skipped, explain
 from relay.scrub import CAP, scrub, secrets_of
 from relay.slots import Slot
 from relay.turns import Turns
@@ -115,6 +115,10 @@ class Job(msgspec.Struct, eq=False):
     def group(self) -> Group:
         """Whose retry budget this request's retries come from."""
         return self.order[0].model_id, self.order[0].format
+
+    def explained(self) -> object:
+        """The plan with all who were left out, as a record keeps it."""
+        return explain(Plan(self.order, (*self.plan.skipped, *self.skipped)))
 
     def deadline_at(self, target: Target) -> float:
         """When an answer of this target must be over: the endpoint's own total time, if it has one, goes

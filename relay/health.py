@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import NamedTuple
 
 from providers.types import Stored, Target
@@ -109,6 +110,16 @@ class Health:
         if not free and not spared and broken and self._may_trickle(broken[0], now):
             spared = broken[:1]
         return (*free, *spared), [each for each in skipped if each.target not in spared]
+
+    def glance(self) -> Health:
+        """The same, to be asked who may be tried without being told of it."""
+        seen = copy(self)
+        seen._trickled = dict(self._trickled)
+        return seen
+
+    def parts_of(self, target: Target) -> list[Part]:
+        """What is known of a target's key and endpoint, as far as either is not well."""
+        return [part for part, _ in self._parts(target)]
 
     def returns_in(self, targets: Sequence[Target], now: float) -> float | None:
         """Seconds until the first of these may be asked again; None where there is none."""

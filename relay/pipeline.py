@@ -7,15 +7,17 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import cast
+from dataclasses import replace
+from typing import NamedTuple, cast
 
 from django.db import DatabaseError
 
 from consumers import auth
 from providers.types import ModelEntry, Target
 from relay import headers as header_rules, lists, stored
+from relay.affinity import Session
 from relay.answer import PIECE, Answer, Pieces, Stream
 from relay.attempts import Job, StreamWinner, WholeWinner, first_frames, run, whole
 from relay.call import Call
@@ -28,7 +30,18 @@ from relay.failover import UNSUPPORTED, final_fault, judge
 from relay.payload import JsonBody, Payload, Upload
 from relay.refusals import internal, render, too_large
 from relay.routes import MODELS, Match, allowed_methods, match
-from relay.scheduler import EXCLUSIVE, LACKING, NOT_SERVED, OF_KEYS, UNPRICED, Mode, Plan, explain, plan
+from relay.scheduler import (
+    EXCLUSIVE,
+    LACKING,
+    NOT_SERVED,
+    OF_KEYS,
+    UNPRICED,
+    Mode,
+    Plan,
+    Skipped,
+    explain,
+    plan,
+)
 from usage import ids
 from wire import FORMATS
 from wire.types import COUNT_TOKENS, STORED, TRANSCRIBE, BadRequest, Brief, Fault
@@ -98,18 +111,12 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
         code = "too_large" if error.status == 413 else "invalid_request"
         raise Refused(Fault(code, error.text, param=error.param, status=error.status)) from error
     ctx.brief, ctx.model = brief, brief.model
-    entry = _model(engine, ctx, caller, brief)
-    ctx.model_id, ctx.model = entry.id, entry.name
-    chosen = await _plan(engine, ctx, caller, brief, entry)
+    way = await route_of(engine, ctx, caller, brief)
     knobs = engine.knobs
     total = knobs.stream_total_timeout if brief.stream else knobs.whole_total_timeout
-    session = (caller.api_key_id, entry.name, ctx.api_format, brief.needs & OF_KEYS)
-    order = engine.affinity.order(session, chosen, ctx.began)
-    if not engine.health.well:
-        order = _healthy(engine, ctx, Plan(order, chosen.skipped), brief.kind)
     job = Job(
-        engine, ctx, call, route, brief, payload, chosen,
-        order=order, session=session, deadline=ctx.began + total,
+        engine, ctx, call, route, brief, payload, way.plan,
+        order=way.order, session=way.session, deadline=ctx.began + total,
     )  # fmt: skip
     try:
         if brief.stream:
@@ -118,7 +125,7 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
     except (Exhausted, Refused) as error:
         if isinstance(error, Exhausted) and brief.kind == COUNT_TOKENS and _nobody_counts(ctx):
             return _estimated(job)
-        ctx.explanation = explain(Plan(job.order, (*chosen.skipped, *job.skipped)))
+        ctx.explanation = job.explained()
         raise
 
 
@@ -237,13 +244,40 @@ def _printable(text: str, cap: int) -> str:
 # --------------------------------------------------------------------------------------------------------
 
 
+class Way(NamedTuple):
+    """Where a request may go: the plan, with whom health leaves out among the skipped, and its targets in the
+    order in which they are tried now."""
+
+    plan: Plan
+    order: tuple[Target, ...]
+    session: Session
+
+
+async def route_of(engine: Engine, ctx: StreamContext, caller: auth.Caller, brief: Brief) -> Way:
+    """Finds the model and who may serve it now. Raises RelayError where nobody may; the context holds the
+    explanation then."""
+    entry = _model(engine, ctx, caller, brief)
+    ctx.model_id, ctx.model = entry.id, entry.name
+    chosen = await _plan(engine, ctx, caller, brief, entry)
+    session = (caller.api_key_id, entry.name, ctx.api_format, brief.needs & OF_KEYS)
+    order = engine.affinity.order(session, chosen, ctx.began)
+    if not engine.health.well:
+        order, barred = _healthy(engine, ctx, Plan(order, chosen.skipped), brief.kind)
+        if barred:
+            chosen = replace(chosen, skipped=(*chosen.skipped, *barred))
+    return Way(chosen, order, session)
+
+
 def _model(engine: Engine, ctx: StreamContext, caller: auth.Caller, brief: Brief) -> ModelEntry:
     """The model that was asked for, if this caller may call it in this format. A model out of the caller's
     reach is told as one that does not exist."""
     catalog = engine.catalog
     ctx.revision = catalog.revision
     entry = catalog.model(brief.model)
-    if entry is None or (caller.allowed_models is not None and entry.id not in caller.allowed_models):
+    if entry is not None and caller.allowed_models is not None and entry.id not in caller.allowed_models:
+        ctx.explanation = {"rule": "models of the API key"}
+        entry = None
+    if entry is None:
         near = catalog.close_matches(brief.model, caller.allowed_models)
         hint = (
             f" Did you mean {', '.join(near)}?"
@@ -257,6 +291,8 @@ def _model(engine: Engine, ctx: StreamContext, caller: auth.Caller, brief: Brief
         )
     ours, its = caller.allowed_formats, entry.allowed_formats
     if (ours is not None and ctx.api_format not in ours) or (its is not None and ctx.api_format not in its):
+        by_model = its is not None and ctx.api_format not in its
+        ctx.explanation = {"rule": "formats of the model" if by_model else "formats of the API key"}
         raise Refused(
             Fault("forbidden", f"The model {entry.name} may not be called in this format with this API key.")
         )
@@ -292,12 +328,15 @@ async def _plan(
     return chosen
 
 
-def _healthy(engine: Engine, ctx: StreamContext, chosen: Plan, kind: str) -> tuple[Target, ...]:
-    """Those of a plan that may be asked now. Raises Exhausted, with the earliest return, where none may."""
+def _healthy(
+    engine: Engine, ctx: StreamContext, chosen: Plan, kind: str
+) -> tuple[tuple[Target, ...], Sequence[Skipped]]:
+    """Those of a plan that may be asked now, and the others. Raises Exhausted, with the earliest return,
+    where none may."""
     now = time.monotonic()
     order, barred = engine.health.order(chosen.targets, kind, now)
     if order:
-        return order
+        return order, barred
     ctx.explanation = explain(Plan((), (*chosen.skipped, *barred)))
     fault, wait = final_fault(engine.health.failures(chosen.targets, now))
     raise Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(min(wait, LONGEST_WAIT))))
@@ -435,6 +474,8 @@ def refuse(engine: Engine, ctx: StreamContext, error: RelayError) -> Answer:
         ctx.sent_status = answer.status
         _keep_headers(ctx, answer.headers)
         engine.settle(ctx, error.outcome, code=error.code, text=error.fault.text, answer=answer.body)
+    else:  # there will be no record: the log alone can tell what the request's id stands for
+        log.info("request %s was refused with %d: %s", ctx.request_text, answer.status, error.fault.text)
     return answer
 
 

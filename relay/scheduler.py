@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 from providers.types import Candidate, Target
 
@@ -152,7 +152,7 @@ def own_rate(target: Target) -> float:
     return (3 * rates.input + rates.output) * target.cost_multiplier
 
 
-def explain(plan: Plan) -> dict[str, Sequence[dict[str, object]]]:
+def explain(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     """The plan as plain values, for a record: each target in order, each skipped one with its reason."""
     return {
         "targets": [_told(target) for target in plan.targets],
@@ -160,7 +160,7 @@ def explain(plan: Plan) -> dict[str, Sequence[dict[str, object]]]:
     }
 
 
-def _told(target: Target) -> dict[str, object]:
+def _told(target: Target) -> dict[str, Any]:
     return {
         "provider": target.provider_name,
         "format": target.format,

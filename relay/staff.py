@@ -1,28 +1,46 @@
-"""Pages for staff that only the relay can answer: what a failure would be taken for."""
+"""Pages for staff that only the relay can answer: what a failure would be taken for, and where a request
+would go."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, cast
+from urllib.parse import urlencode
 
+from asgiref.sync import async_to_sync
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now, gettext_lazy as _, ngettext
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import (
+    UnfoldAdminAutocompleteModelChoiceFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
+from consumers import auth
+from consumers.models import ApiKey
 from providers.catalog import live_rules
-from providers.models import Format, Provider
+from providers.checks import CAPABILITIES
+from providers.forms import CAPABILITY_NAMES
+from providers.models import Format, Provider, RoutingMode
 from providers.rules import FailureRule
+from relay import engine as engines
 from relay.dryrun import Held, Outcome, failure_of, outcome_of
 from relay.errors import UpstreamFailure
+from relay.explaining import explained, unopened
 from relay.failover import LINES, VERDICTS
 from usage import words
 from usage.cells import target
+from usage.explanations import plan_rows
+from usage.forms import Ticks
 from usage.models import Attempt
 from usage.pages import badge, instant, link
 
@@ -116,6 +134,67 @@ def dry_run(request: HttpRequest) -> HttpResponse:
     return render(request, "admin/dry_run.html", context)
 
 
+class RouteForm(forms.Form):
+    """A request, as far as its way depends on it."""
+
+    model = forms.CharField(label=_("Model"), max_length=200, widget=UnfoldAdminTextInputWidget)
+    format = forms.ChoiceField(label=_("Format"), choices=Format.choices, widget=UnfoldAdminSelectWidget)
+    api_key = forms.ModelChoiceField(label=_("API key"), queryset=ApiKey.objects.select_related("consumer"))
+    needs = Ticks(
+        label=_("Needs"),
+        required=False,
+        choices=[(name, CAPABILITY_NAMES[name]) for name in CAPABILITIES],
+        help_text=_("What in the request needs a capability: a picture, tools, a cache for an hour."),
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        asked = urlencode({"app_label": "usage", "model_name": "record", "field_name": "api_key"})
+        self.fields["api_key"].widget = UnfoldAdminAutocompleteModelChoiceFieldWidget(
+            {"data-ajax--url": f"{reverse('admin:autocomplete')}?{asked}"}
+        )
+        chosen = self.data.get("api_key", "")
+        row = ApiKey.objects.filter(pk=chosen).first() if chosen.isdecimal() else None
+        self.fields["api_key"].widget.choices = [("", "---------"), *([(row.pk, str(row))] if row else [])]
+
+
+def explain_route(request: HttpRequest) -> HttpResponse:
+    """The plan that a request would get now: by the running server, where this is its process, else by the
+    tables. All that is asked stands in the address."""
+    if not request.user.has_perms(["providers.view_deployment", "consumers.view_apikey"]):
+        raise PermissionDenied
+    asked = bool(request.GET)
+    form = RouteForm(request.GET) if asked else RouteForm(initial={"format": Format.OPENAI_CHAT})
+    context: dict[str, Any] = {
+        **admin.site.each_context(request),
+        "title": _("Explain a route"),
+        "form": form,
+    }
+    if asked and form.is_valid():
+        given = form.cleaned_data
+        caller = auth.load(given["api_key"].digest)
+        if caller is None or caller.expired(timezone.now().timestamp()):
+            context["refused"] = True
+        else:
+            engine = engines.current()
+            live = engine is not None and engine.ready
+            found = async_to_sync(explained)(
+                engine if live and engine else unopened(),
+                caller,
+                model=given["model"].strip(),
+                wire_format=given["format"],
+                needs=frozenset(given["needs"]),
+                live=live,
+            )
+            context |= {
+                "found": found,
+                "plan": plan_rows(found.targets, found.skipped, timezone.now()),
+                "rule": words.RULES.get(found.rule, found.rule),
+                "mode": dict(RoutingMode.choices).get(found.mode, found.mode),
+            }
+    return render(request, "admin/explain_route.html", context)
+
+
 # What an outcome says
 
 
@@ -177,7 +256,7 @@ def _holds(place: str, held: tuple[Held, ...]) -> str:
     """What is held against the key or the endpoint."""
     found = [each for each in held if each.place == place]
     if not found:
-        return _now("nothing")
+        return _now("nothing is held against it")
     return "; ".join(_hold(each) for each in found)
 
 

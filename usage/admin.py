@@ -28,6 +28,7 @@ from usage.cells import (
     target,
     tokens,
 )
+from usage.explanations import explanation_of
 from usage.filters import ClientFormatFilter, NamedFilter, StartedFilter, UpstreamFormatFilter
 from usage.ids import lower_bound
 from usage.models import (
@@ -143,7 +144,11 @@ class RecordAdmin(Ledger[Record]):
         record: Record = context["original"]
         attempts = list(record.attempts.order_by("number"))
         snapshot = PriceSnapshot.objects.filter(pk=record.price_id).first() if record.price_id else None
-        context |= {"tries": waterfall(record, attempts), "bill": bill(record, snapshot, attempts)}
+        context |= {
+            "tries": waterfall(record, attempts),
+            "bill": bill(record, snapshot, attempts),
+            "explanation": explanation_of(record, attempts),
+        }
         return super().render_change_form(request, context, *args, **options)
 
     def get_search_results(

@@ -105,6 +105,11 @@ SKIPPED: dict[str, Any] = {
     "key: breaker half open, a probe is under way": _(
         "the key's breaker is half open, with its probe under way"
     ),
+    "at concurrency limit": _("it is at its limit of requests at a time"),
+    "retry budget spent": _("the budget for retries was spent"),
+    "attempts used up": _("the attempts that one request may take were used up"),
+    "too little time left": _("too little of the request's time was left"),
+    "the request is over": _("the request was over"),
     "endpoint: cooling": _("the endpoint cools after being throttled"),
     "endpoint: parked": _("the endpoint was parked by an operator"),
     "endpoint: breaker open": _("the endpoint's breaker is open"),
@@ -113,8 +118,23 @@ SKIPPED: dict[str, Any] = {
     ),
 }
 """Why a candidate was left out of a plan, as the catalog, the scheduler and health tell it."""
+NOTES: dict[str, Any] = {
+    "affinity": _("goes first, as this caller's session stays there"),
+    "parked": _("asked late: of late it did not serve this model"),
+    "spared": _("its breaker is open, but too much is out already: asked last"),
+    "probe": _("its breaker is half open: this request would be its probe"),
+}
+"""What is special about a target in its place in a plan (`relay.explaining`)."""
+RULES: dict[str, Any] = {
+    "models of the API key": _("The model exists, but the API key's allowed models do not hold it."),
+    "formats of the API key": _("The API key's allowed formats do not hold this one."),
+    "formats of the model": _("The model's allowed formats do not hold this one."),
+}
+"""Allow-lists that keep a model away from a caller (`relay.pipeline`)."""
+PLACES = {"key": _("the key"), "endpoint": _("the endpoint"), "provider": _("the provider")}
 LACKING = "capability missing: "
 _TIMED = re.compile(r"(.*), (\d+) s left")
+_FULL = re.compile(r"(key|endpoint|provider): at concurrency limit, (\d+) of (\d+)")
 
 
 def reason(name: str) -> str:
@@ -131,6 +151,12 @@ def skipped(told: str, at: datetime) -> str:
             "reason": skipped(timed[1], at),
             "time": f"{until:%H:%M:%S}",
             "seconds": timed[2],
+        }
+    if full := _FULL.fullmatch(told):
+        return _now("%(place)s is at its limit: %(held)s of %(limit)s requests at a time") % {
+            "place": PLACES[full[1]],
+            "held": full[2],
+            "limit": full[3],
         }
     if told.startswith(LACKING):
         return _now("it does not offer: %(needs)s") % {"needs": told.removeprefix(LACKING)}

@@ -1,0 +1,124 @@
+"""The page that explains a route, and the record of a refused request, which tells why in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.test import AsyncClient, Client
+from django.urls import reverse
+
+from consumers.models import ApiKey, User
+from providers.models import Deployment
+from tests.pages import world
+from usage.models import Outcome, Record
+
+pytestmark = pytest.mark.django_db
+
+
+def asked(api_key: ApiKey, **fields: Any) -> dict[str, Any]:
+    return {"model": "acme-fast", "format": "openai_chat", "api_key": str(api_key.pk), **fields}
+
+
+def test_the_plan_is_shown_with_the_reason_for_each_who_is_left_out(client_of_root: Client) -> None:
+    world.supply()
+    api_key, _secret = world.demand()
+    page = client_of_root.get(reverse("explain_route"), asked(api_key))
+    assert page.context["found"].live is False
+    rows = [(row.place, row.target) for row in page.context["plan"]]
+    assert rows == [("1", "acme / first")]
+    text = page.content.decode()
+    assert "acme-fast for alice / laptop" in text
+    assert "provider&#x27;s priority, then key&#x27;s" in text
+    Deployment.objects.update(capabilities=["tools"])
+    page = client_of_root.get(reverse("explain_route"), asked(api_key, needs=["vision"]))
+    assert [(row.place, row.why) for row in page.context["plan"]] == [("", "it does not offer: vision")]
+    assert "Nobody is left: the client gets 400" in page.content.decode()
+
+
+def test_a_rule_of_the_api_key_is_named(client_of_root: Client) -> None:
+    world.supply()
+    api_key, _secret = world.demand()
+    ApiKey.objects.update(allowed_models=[0])
+    page = client_of_root.get(reverse("explain_route"), asked(api_key)).content.decode()
+    assert "The model exists, but the API key&#x27;s allowed models do not hold it." in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"model": ""}, "required"),
+        ({"api_key": "99"}, "Select a valid choice"),
+        ({"format": "x"}, "valid choice"),
+    ],
+)
+def test_a_wrong_question_is_refused_in_the_form(
+    client_of_root: Client, fields: dict[str, str], sentence: str
+) -> None:
+    api_key, _secret = world.demand()
+    page = client_of_root.get(reverse("explain_route"), {**asked(api_key), **fields})
+    assert page.status_code == 200
+    assert sentence in page.content.decode()
+
+
+def test_an_api_key_that_is_off_is_told_as_one(client_of_root: Client) -> None:
+    api_key, _secret = world.demand()
+    ApiKey.objects.update(is_active=False)
+    page = client_of_root.get(reverse("explain_route"), asked(api_key))
+    assert "every request gets 401" in page.content.decode()
+
+
+def test_the_page_is_for_those_who_see_deployments_and_api_keys() -> None:
+    api_key, _secret = world.demand()
+    browser = Client()
+    browser.force_login(world.staff("vera", "providers.view_deployment"))
+    assert browser.get(reverse("explain_route")).status_code == 403
+    browser.force_login(world.staff("olga", "providers.view_deployment", "consumers.view_apikey"))
+    assert browser.get(reverse("explain_route"), asked(api_key)).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_it_is_answered_on_the_server_s_own_loop_too() -> None:
+    def prepare() -> tuple[User, ApiKey]:
+        world.supply()
+        return world.superuser(), world.demand()[0]
+
+    user, api_key = await sync_to_async(prepare)()
+    client = AsyncClient()
+    await client.aforce_login(user)
+    page = await client.get(reverse("explain_route"), asked(api_key))
+    assert [row.target for row in page.context["plan"]] == ["acme / first"]
+
+
+def test_a_refused_request_s_record_tells_why_in_words(client_of_root: Client) -> None:
+    named = {"provider": "acme", "format": "openai_chat", "model": "acme-fast-1"}
+    one = world.record(
+        outcome=Outcome.UPSTREAM_ERROR, status_code=429, error_code="rate_limited", error_text="All limited.",
+        explanation={
+            "targets": [{**named, "key": "first"}, {**named, "key": "second"}],
+            "skipped": [
+                {**named, "key": "third", "reason": "key: cooling, 90 s left"},
+                {**named, "key": "fourth", "reason": "capability missing: vision"},
+                {**named, "key": "fifth", "reason": "key: at concurrency limit, 3 of 3"},
+                {**named, "key": "sixth", "reason": "a reason of tomorrow"},
+            ],
+        },
+    )  # fmt: skip
+    world.attempt(one, 1, verdict="next", reason="throttled", status_code=429)
+    page = client_of_root.get(world.address(Record, "change", one.pk))
+    assert [(row.place, row.why) for row in page.context["explanation"].rows] == [
+        ("1", "tried: attempt #1"),
+        ("2", "not tried: the rules for retries, or the time, ended it before"),
+        ("", "the key cools after being throttled, until 12:01:30 (90 s)"),
+        ("", "it does not offer: vision"),
+        ("", "the key is at its limit: 3 of 3 requests at a time"),
+        ("", "a reason of tomorrow"),
+    ]
+    assert "Why it was answered so" in page.content.decode()
+    refused = world.record(1, outcome=Outcome.REJECTED, explanation={"rule": "formats of the model"})
+    text = client_of_root.get(world.address(Record, "change", refused.pk)).content.decode()
+    assert "The model&#x27;s allowed formats do not hold this one." in text
+    fine = world.record(2)
+    text = client_of_root.get(world.address(Record, "change", fine.pk)).content.decode()
+    assert "Why it was answered so" not in text
