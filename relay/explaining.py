@@ -76,7 +76,7 @@ async def explained(
     if way is not None:
         told = explain(Plan(way.order, way.plan.skipped))
         targets = [
-            {**row, "notes": _notes(seen, way, target)}
+            {**row, "notes": _notes(seen, way, target, caller.consumer_id)}
             for row, target in zip(told["targets"], way.order, strict=True)
         ]
     entry = engine.catalog.model(model)
@@ -97,8 +97,9 @@ async def explained(
     )
 
 
-def _notes(engine: Engine, way: Way, target: Target) -> list[str]:
-    """What is special about a target in its place; keys of `usage.words.NOTES`."""
+def _notes(engine: Engine, way: Way, target: Target, consumer: int) -> list[str]:
+    """What is special about a target in its place: keys of `usage.words.NOTES`, and the limit that it is
+    at."""
     now, notes = time.monotonic(), []
     if target is way.order[0] and way.plan.targets[0] is not target and target in way.plan.targets:
         before = way.plan.targets[: way.plan.targets.index(target)]
@@ -110,4 +111,6 @@ def _notes(engine: Engine, way: Way, target: Target) -> list[str]:
         notes.append("spared")
     elif any(part.state != "closed" for part in engine.health.parts_of(target)):
         notes.append("probe")
+    if limit := engine.in_flight.limit_of(target, consumer):
+        notes.append(limit)
     return notes

@@ -82,11 +82,11 @@ class InFlight:
         return None
 
     def limit_of(self, target: Target, consumer: int) -> str:
-        """Which limit a target is at, for people."""
+        """Which limit of this process's own count a target is at, for people; "" where it is at none."""
         for (kind, _), pool in self._known(target):
             if not pool.has_room(consumer):
                 return f"{kind}: {AT_LIMIT}, {pool.held + pool.elsewhere} of {pool.limit}"
-        return AT_LIMIT
+        return ""
 
     def reap(self, longest: float, now: float) -> None:
         """Takes back slots that are held for longer than any request may last, which is a fault of ours.

@@ -16,7 +16,7 @@ from relay.errors import Refused
 from relay.failover import Failed, judge, may_go_on
 from relay.retries import Retry, pause
 from relay.scheduler import Skipped
-from relay.slots import Slot
+from relay.slots import AT_LIMIT, Slot
 from wire.types import Fault
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Turns:
                 continue
             slot = await self._job.engine.in_flight.take(target, self._consumer, time.monotonic())
             if slot is None:
-                self._skip(target, self._job.engine.in_flight.limit_of(target, self._consumer))
+                limit = self._job.engine.in_flight.limit_of(target, self._consumer)
+                self._skip(target, limit or AT_LIMIT)
                 self._full.append(target)
             elif (turn := self._turn(slot, failures)) is not None:
                 return turn

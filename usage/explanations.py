@@ -37,7 +37,7 @@ def plan_rows(
 ) -> list[Row]:
     """The candidates of a plan that was made at an instant, those in order first."""
     rows = [
-        _row(each, str(place), "; ".join(str(words.NOTES.get(note, note)) for note in each.get("notes", ())))
+        _row(each, str(place), "; ".join(words.note(note, at) for note in each.get("notes", ())))
         for place, each in enumerate(targets, 1)
     ]
     return rows + [_row(each, "", words.skipped(str(each.get("reason", "")), at)) for each in skipped]

@@ -163,6 +163,11 @@ def skipped(told: str, at: datetime) -> str:
     return str(SKIPPED.get(told, told))
 
 
+def note(told: str, at: datetime) -> str:
+    """What is special about a target in its place in a plan that was made then."""
+    return str(NOTES[told]) if told in NOTES else skipped(told, at)
+
+
 def decided_by(attempt: Attempt) -> SafeString | str:
     """What told how a failed attempt is judged: a rule, a built-in line, or neither, as nothing was said."""
     rule = getattr(attempt, "rule_id", None)

@@ -76,6 +76,21 @@ async def test_a_caller_s_session_is_told_first(door: str) -> None:
         assert found.targets[0]["notes"] == ["affinity"]
 
 
+async def test_a_key_at_its_limit_is_told_with_the_count(door: str) -> None:
+    def prepare(_url: str) -> None:
+        Key.objects.update(concurrency_limit=1)
+
+    async with house(door, keys=(ONE,), prepare=prepare) as each:
+        assert (await told(each)).targets[0]["notes"] == []
+        target = each.engine.catalog.candidates("sim", "openai_chat")[0].target
+        slot = await each.engine.in_flight.take(target, 99, time.monotonic())
+        assert slot is not None
+        (row,) = (await told(each)).targets
+        assert row["notes"] == ["key: at concurrency limit, 1 of 1"]
+        assert "1 of 1 requests at a time" in words.note(row["notes"][0], timezone.now())
+        slot.release()
+
+
 async def test_to_ask_changes_nothing(door: str) -> None:
     async with house(door, keys=(ONE,)) as each:
         target = each.engine.catalog.candidates("sim", "openai_chat")[0].target

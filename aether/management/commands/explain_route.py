@@ -88,7 +88,7 @@ class Command(BaseCommand):
             % {**asdict(found), "mode": found.mode or "–"}
         )
         rows = [
-            (str(place), *_named(row), "; ".join(str(words.NOTES[note]) for note in row["notes"]))
+            (str(place), *_named(row), "; ".join(words.note(note, now) for note in row["notes"]))
             for place, row in enumerate(found.targets, 1)
         ]
         rows += [("–", *_named(row), words.skipped(row["reason"], now)) for row in found.skipped]
