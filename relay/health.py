@@ -241,9 +241,14 @@ class Health:
             return False
         for part in parts:
             part.begin_probe(probe, now)
-            if part.cooling_for == REFUSED and part.cooling_until > now:
-                part.leave_alone(now + seconds, REFUSED)  # no request is to try meanwhile
+        self.keep_refused(target, now, seconds)  # no request is to try meanwhile
         return True
+
+    def keep_refused(self, target: Target, now: float, seconds: float) -> None:
+        """Leaves a key whose secret is refused alone for so many seconds at least."""
+        part = self.keys.get(target.key_id)
+        if part is not None and part.cooling_for == REFUSED and part.cooling_until > now:
+            part.leave_alone(now + seconds, REFUSED)
 
     def probed(self, target: Target, reason: str, retry_after: float | None, now: float) -> list[Turn]:
         """How a probe ended: a reason of `failover.VERDICTS`, "" for an answer. What only says that there is

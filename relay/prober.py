@@ -19,7 +19,7 @@ from relay import headers as header_rules
 from relay.errors import UpstreamFailure
 from relay.failover import meant
 from relay.health import Health, Turn
-from relay.probes import Place, Probe, Probes
+from relay.probes import EARLY, Place, Probe, Probes
 from relay.scrub import scrub, secrets_of
 from relay.upstream import Outgoing, Upstream
 from wire import FORMATS
@@ -103,6 +103,7 @@ class Prober:
         places = {("key", target.key_id), ("endpoint", target.endpoint_id)}
         if places & self._busy or len(self._tasks) >= AT_ONCE:
             self._probes.put_off(probe)
+            self._health.keep_refused(target, time.monotonic(), 2 * EARLY)
             return
         self._busy |= places
         task = asyncio.create_task(self._probe(target))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import BigIntegerField, ExpressionWrapper, F, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _, gettext_lazy
 
@@ -165,11 +165,12 @@ def timelines(span: str, now: datetime, parts: Mapping[int, str], *, by: str, **
     end = (int(now.timestamp()) // size + 1) * size
     start = end - seconds
     rows = HealthBucket.objects.filter(seconds=size, begins__gte=start, begins__lt=end, **which)
-    found: dict[tuple[int, int], dict[str, int]] = {}
-    for row in rows.order_by().values(by, "begins").annotate(**{f"n_{each}": Sum(each) for each in COUNTS}):
-        place = found.setdefault((row[by], (row["begins"] - start) // cell), dict.fromkeys(COUNTS, 0))
-        for each in COUNTS:
-            place[each] += row[f"n_{each}"]
+    place = ExpressionWrapper((F("begins") - start) / cell, output_field=BigIntegerField())  # a whole number
+    sums = {f"n_{each}": Sum(each) for each in COUNTS}
+    found = {
+        (row[by], row["place"]): {each: row[f"n_{each}"] for each in COUNTS}
+        for row in rows.annotate(place=place).order_by().values(by, "place").annotate(**sums)
+    }
     return [
         _timeline(
             title,

@@ -249,6 +249,7 @@ def test_what_was_not_the_vendors_fault_is_not_judged() -> None:
     assert (cell.level, cell.judged) == ("good", 1)
 
 
+@pytest.mark.database
 @pytest.mark.parametrize(
     ("span", "ago", "seconds"),
     [("1h", 59, FINE), ("24h", 23 * 60, COARSE), ("7d", 6 * 1_440, COARSE), ("30d", 29 * 1_440, COARSE)],
@@ -264,6 +265,7 @@ def test_a_span_has_ninety_cells_and_the_last_is_now(span: str, ago: int, second
     assert (line.total.counts["attempts"], line.total.judged) == (5, 5)
 
 
+@pytest.mark.database
 def test_lines_of_endpoints_come_apart_and_together() -> None:
     bucket(NOW, attempts=1, succeeded=1, first_token_count=1, first_token_ms=100)
     bucket(NOW, attempts=3, throttled=3, endpoint_id=2, key_id=2)

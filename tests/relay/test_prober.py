@@ -123,6 +123,19 @@ async def test_a_refused_key_is_out_until_a_probe_finds_it_accepted() -> None:
         assert (await each.settled(7))[-1]["attempts"][0]["key_name"] == "key-1"
 
 
+async def test_a_refused_key_whose_probe_has_to_wait_is_tried_by_no_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prober, "AT_ONCE", 0)
+    async with house("asgi", keys=(ONE, TWO), knobs={"refused_probe_seconds": 0.3}) as each:
+        each.vendor.script(["fault-401", ""], secret=ONE)
+        assert (await CHAT.send(each, "sim")).status_code == 200
+        since = part_of(each).cooling_until
+        await until(lambda: time.monotonic() > since + 0.5)
+        assert part_of(each).barred(time.monotonic()) == "key refused"
+        assert probes(each) == []
+
+
 async def test_what_became_of_a_refused_key_stands_in_the_tables() -> None:
     def record() -> None:
         recorder = Recorder(each.data_dir / "journals", appliers=appliers(), keep_seconds=600)
