@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from consumers.models import ApiKey
 from providers.models import Deployment, Key, KeyState, Model
 from relay.explaining import Explained, explained, unopened
+from tests.pages import world
 from tests.relay.asks import Ask
 from tests.relay.harness import House, house
 from tests.relay.test_routing import second_provider
@@ -40,9 +44,9 @@ async def attempts(each: House, count: int = 1) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", ["provider_first", "key_first", "weighted", "cheapest"])
-async def test_requests_try_the_targets_in_the_order_that_is_told(door: str, mode: str) -> None:
+async def test_requests_try_the_targets_in_the_order_that_is_told(mode: str) -> None:
     prepare = second_provider(priority=0, weight=5, cost_multiplier="0.5")
-    async with house(door, keys=(ONE, TWO), prepare=prepare, knobs={"routing_mode": mode}) as each:
+    async with house("asgi", keys=(ONE, TWO), prepare=prepare, knobs={"routing_mode": mode}) as each:
         found = await told(each)
         assert sorted(order(found)) == ["key-1", "key-2", "other"]
         assert (found.mode, found.status) == (mode, 0)
@@ -52,8 +56,8 @@ async def test_requests_try_the_targets_in_the_order_that_is_told(door: str, mod
         assert await attempts(each) == order(found)
 
 
-async def test_what_health_leaves_out_is_told_with_the_time_that_is_left(door: str) -> None:
-    async with house(door, keys=(ONE, TWO)) as each:
+async def test_what_health_leaves_out_is_told_with_the_time_that_is_left() -> None:
+    async with house("asgi", keys=(ONE, TWO)) as each:
         each.vendor.script(["fault-429.retry-60"], secret=ONE)
         assert (await CHAT.send(each)).status_code == 200
         found = await told(each)
@@ -64,11 +68,11 @@ async def test_what_health_leaves_out_is_told_with_the_time_that_is_left(door: s
         assert "until" in words.skipped(left_out["reason"], timezone.now())
 
 
-async def test_a_caller_s_session_is_told_first(door: str) -> None:
+async def test_a_caller_s_session_is_told_first() -> None:
     def prepare(_url: str) -> None:
         Key.objects.filter(name="key-2").update(affinity_seconds=300)
 
-    async with house(door, keys=(ONE, TWO), prepare=prepare) as each:
+    async with house("asgi", keys=(ONE, TWO), prepare=prepare) as each:
         each.vendor.script(["fault-500"], secret=ONE)
         assert (await CHAT.send(each)).status_code == 200
         found = await told(each)
@@ -76,11 +80,11 @@ async def test_a_caller_s_session_is_told_first(door: str) -> None:
         assert found.targets[0]["notes"] == ["affinity"]
 
 
-async def test_a_key_at_its_limit_is_told_with_the_count(door: str) -> None:
+async def test_a_key_at_its_limit_is_told_with_the_count() -> None:
     def prepare(_url: str) -> None:
         Key.objects.update(concurrency_limit=1)
 
-    async with house(door, keys=(ONE,), prepare=prepare) as each:
+    async with house("asgi", keys=(ONE,), prepare=prepare) as each:
         assert (await told(each)).targets[0]["notes"] == []
         target = each.engine.catalog.candidates("sim", "openai_chat")[0].target
         slot = await each.engine.in_flight.take(target, 99, time.monotonic())
@@ -91,8 +95,8 @@ async def test_a_key_at_its_limit_is_told_with_the_count(door: str) -> None:
         slot.release()
 
 
-async def test_to_ask_changes_nothing(door: str) -> None:
-    async with house(door, keys=(ONE,)) as each:
+async def test_to_ask_changes_nothing() -> None:
+    async with house("asgi", keys=(ONE,)) as each:
         target = each.engine.catalog.candidates("sim", "openai_chat")[0].target
         for _ in range(5):
             each.engine.health.failed(target, "server_error", None, time.monotonic(), kind="generate")
@@ -105,8 +109,8 @@ async def test_to_ask_changes_nothing(door: str) -> None:
         assert each.journal() == []
 
 
-async def test_another_process_tells_what_the_tables_hold(door: str) -> None:
-    async with house(door, keys=(ONE, TWO)) as each:
+async def test_another_process_tells_what_the_tables_hold() -> None:
+    async with house("asgi", keys=(ONE, TWO)) as each:
         key = await Key.objects.aget(name="key-1")
         later = timezone.now() + timedelta(seconds=100)
         await KeyState.objects.acreate(
@@ -122,11 +126,11 @@ async def test_another_process_tells_what_the_tables_hold(door: str) -> None:
         assert found.skipped[0]["reason"].startswith("key: breaker open, ")
 
 
-async def test_skipped_candidates_and_needs_are_told_as_requests_are_refused(door: str) -> None:
+async def test_skipped_candidates_and_needs_are_told_as_requests_are_refused() -> None:
     def prepare(_url: str) -> None:
         Deployment.objects.update(capabilities=["tools"])
 
-    async with house(door, keys=(ONE, TWO), prepare=prepare) as each:
+    async with house("asgi", keys=(ONE, TWO), prepare=prepare) as each:
         found = await told(each, needs=frozenset({"vision"}))
         assert (found.status, order(found)) == (400, [])
         assert found.error == "No upstream of sim offers what this request needs: vision."
@@ -142,12 +146,12 @@ async def test_skipped_candidates_and_needs_are_told_as_requests_are_refused(doo
     ],
 )
 async def test_the_rule_that_keeps_a_model_away_is_told_and_stored(
-    door: str, columns: dict[str, Any], model: str, status: int, rule: str
+    columns: dict[str, Any], model: str, status: int, rule: str
 ) -> None:
     def prepare(_url: str) -> None:
         ApiKey.objects.update(**columns)
 
-    async with house(door, prepare=prepare) as each:
+    async with house("asgi", prepare=prepare) as each:
         found = await told(each, model)
         assert (found.status, found.rule) == (status, rule)
         answer = await CHAT.send(each, model)
@@ -157,8 +161,8 @@ async def test_the_rule_that_keeps_a_model_away_is_told_and_stored(
         assert not rule or rule in words.RULES
 
 
-async def test_a_failed_request_keeps_who_was_left_out_by_health_too(door: str) -> None:
-    async with house(door, keys=(ONE, TWO)) as each:
+async def test_a_failed_request_keeps_who_was_left_out_by_health_too() -> None:
+    async with house("asgi", keys=(ONE, TWO)) as each:
         each.vendor.script(["fault-429.retry-60"], secret=ONE)
         assert (await CHAT.send(each)).status_code == 200
         each.vendor.script(["fault-500", "fault-500"], secret=TWO)
@@ -168,11 +172,11 @@ async def test_a_failed_request_keeps_who_was_left_out_by_health_too(door: str) 
         assert [row["key"] for row in stored["skipped"]] == ["key-1"]
 
 
-async def test_an_alias_is_explained_as_its_model(door: str) -> None:
+async def test_an_alias_is_explained_as_its_model() -> None:
     def prepare(_url: str) -> None:
         Model.objects.update(aliases=["alias"])
 
-    async with house(door, prepare=prepare) as each:
+    async with house("asgi", prepare=prepare) as each:
         assert (await told(each, "alias")).model == "sim"
 
 
@@ -189,3 +193,21 @@ async def test_a_refusal_without_a_record_is_in_the_log_by_its_id(
         assert answer.status_code in (401, 404)
         assert f"request {answer.headers['x-request-id']} was refused with" in said[0]
         assert "nobody-0123456789" not in said[0]
+
+
+async def test_the_page_of_a_running_server_tells_what_the_server_itself_knows() -> None:
+    def signed_in() -> str:
+        client = Client()
+        client.force_login(world.superuser())
+        return client.cookies[settings.SESSION_COOKIE_NAME].OutputString(attrs=[])
+
+    async with house("django", keys=(ONE, TWO)) as each:
+        each.vendor.script(["fault-429.retry-60"], secret=ONE)
+        assert (await CHAT.send(each)).status_code == 200
+        cookie = await sync_to_async(signed_in)()
+        api_key = await ApiKey.objects.aget()
+        asked = {"model": "sim", "format": "openai_chat", "api_key": str(api_key.pk)}
+        page = await each.http.get(reverse("explain_route"), params=asked, headers={"cookie": cookie})
+        assert page.status_code == 200
+        assert "By what this server knows at this moment." in page.text
+        assert "The key cools after being throttled, until" in page.text

@@ -169,8 +169,8 @@ async def test_what_is_passed_on_and_is_no_error_object_has_our_envelope_and_ups
             assert error(ask, answer.text)["message"]
 
 
-async def test_a_relay_that_runs_obeys_a_rule_as_soon_as_it_has_read_it(door: str) -> None:
-    async with house(door, keys=KEYS) as each:
+async def test_a_relay_that_runs_obeys_a_rule_as_soon_as_it_has_read_it() -> None:
+    async with house("asgi", keys=KEYS) as each:
         refuse(each)
         assert (await CHAT.send(each)).status_code == 400
         await sync_to_async(rule())("")
