@@ -325,6 +325,7 @@ async def test_each_refusal_is_raised_as_the_clients_own_error(door: str, manner
     async with conversation(door, manner, models) as (home, speaker):
         for model, error, status, kind, outcome in REFUSALS:
             for ask in (speaker.whole, speaker.streamed):
+                home.house.afresh()
                 with pytest.raises(error) as caught:
                     await ask(model=model)
                 record = await billed(home)

@@ -375,6 +375,7 @@ async def test_each_refusal_is_raised_as_the_clients_own_error(door: str, manner
     async with conversation(door, manner, models) as (home, speaker):
         for model, error, status, name, outcome in REFUSALS:
             for ask in (speaker.whole, speaker.streamed):
+                home.house.afresh()
                 with pytest.raises(error) as caught:
                     await ask(model=model)
                 raised = caught.value
@@ -399,6 +400,7 @@ async def test_an_error_in_mid_answer_is_raised_and_what_was_said_is_billed(door
     }
     async with conversation(door, manner, models) as (home, speaker):
         for model, (error, name) in models.items():
+            home.house.afresh()
             with pytest.raises(error) as caught:
                 await speaker.streamed(model=model)
             assert caught.value.status == name

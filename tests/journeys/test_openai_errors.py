@@ -43,6 +43,7 @@ async def test_faults_before_the_first_byte_are_typed_exceptions_with_our_reques
             for place, (way, asked) in enumerate(WAYS.items()):
                 sdk = sdks[(number + place) % 2]
                 for stream in (False, True):
+                    home.house.afresh()
                     with pytest.raises(kind) as caught:
                         await (sdk.hear if stream else sdk.ask)(way, model=model, **asked)
                     record = await billed(home)

@@ -158,6 +158,7 @@ async def test_what_continues_a_response_goes_to_the_key_that_holds_it(
     async with at_home(door, keys=KEYS) as home, both(home) as sdks:
         vendor = home.house.vendor
         for sdk in sdks:
+            home.house.afresh()
             vendor.script(["fault-401"], secret=FIRST)
             whole = await sdk.ask(CREATE, model="sim.tool", input="hello there", tools=[TOOL])
             record = await billed(home)
@@ -165,6 +166,7 @@ async def test_what_continues_a_response_goes_to_the_key_that_holds_it(
             streamed = (await sdk.hear(CREATE, **ASK))[-1].response
             assert (await billed(home))["key_name"] == "key-2"
             vendor.script(["ok"], secret=FIRST)
+            home.house.afresh()
             await sdk.ask(CREATE, **ASK)
             assert (await billed(home))["key_name"] == "key-1"
 

@@ -207,6 +207,7 @@ async def test_a_compressed_answer_that_unfolds_too_far_is_502(door: str) -> Non
             each.vendor.script(
                 body=[bomb], headers={"content-type": kind, "content-encoding": "gzip"}, then="keep"
             )
+            each.afresh()
             tracemalloc.start()
             try:
                 answer = await ask.send(each)
@@ -223,6 +224,7 @@ async def test_a_compressed_answer_that_unfolds_too_far_is_502(door: str) -> Non
                 headers={"content-type": "application/json", "content-encoding": coding},
                 then="keep",
             )
+            each.afresh()
             assert (await CHAT.send(each)).status_code == 502
         await each.idle()
 
