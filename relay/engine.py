@@ -327,8 +327,12 @@ class Engine:
     def failed(self, target: Target, reason: str, retry_after: float | None, kind: str) -> None:
         """An attempt at a request of a kind failed, for a reason of `failover.VERDICTS`."""
         now = time.monotonic()
+        endpoint = self.health.endpoints.get(target.endpoint_id)
+        broken = endpoint is not None and endpoint.state != "closed"
         self._turned(self.health.failed(target, reason, retry_after, now, kind=kind))
-        if judge(reason).meaning in (THROTTLED, OVERLOADED):
+        meaning = judge(reason).meaning
+        # An outage does not tell how many requests at a time are too many.
+        if meaning == THROTTLED or (meaning == OVERLOADED and not broken):
             self.in_flight.throttled(target, reason, now)
 
     def succeeded(self, target: Target) -> None:

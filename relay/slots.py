@@ -66,7 +66,9 @@ class InFlight:
         """A slot at a target; None where it is at a limit. It must be released in every ending. `now` is
         monotonic seconds."""
         slot = self._take((target,), consumer, now)
-        return slot if slot is None or await self._leased(slot) else None
+        if slot is None or slot.lease is None or await self._leased(slot, slot.lease):
+            return slot
+        return None
 
     async def wait(self, targets: Sequence[Target], consumer: int, seconds: float) -> Slot | None:
         """A slot at one of these targets, which are at their limits, as soon as there is one; None where the
@@ -76,7 +78,7 @@ class InFlight:
             slot = self._take(targets, consumer, time.monotonic())
             if slot is None:
                 slot = await self._in_queue(targets, consumer, left)
-            if slot is None or await self._leased(slot):
+            if slot is None or slot.lease is None or await self._leased(slot, slot.lease):
                 return slot
             await asyncio.sleep(min(LOOK_AGAIN, left))
         return None
@@ -185,14 +187,12 @@ class InFlight:
         pool.limit = most
         return pool
 
-    async def _leased(self, slot: Slot) -> bool:
+    async def _leased(self, slot: Slot, lease: Lease) -> bool:
         """Whether the other processes agree. If not, the slot is given back; and what they hold is
         remembered for a while, or all who wait here would ask in vain."""
-        if slot.lease is None:
-            return True
         wanted = any(pool.is_wanted(slot.consumer) for pool in slot.pools)
         try:
-            denied = await self._leases.take(slot.lease, wanted=wanted)
+            denied = await self._leases.take(lease, wanted=wanted)
         except BaseException:
             slot.release()
             raise

@@ -38,6 +38,8 @@ class Turns:
     """The targets of a job, one at a time. Those at a limit are passed over, and waited for only where no
     other is left."""
 
+    __slots__ = ("_coming", "_consumer", "_full", "_job")
+
     def __init__(self, job: Job) -> None:
         self._job = job
         self._coming = deque(job.order)

@@ -13,7 +13,7 @@ ROWS = {
     int(number): re.findall(r"`([^`]+)`", tests)
     for number, _, tests in ROW.findall((ROOT / "docs/security.md").read_text())
 }
-CHECKS = {*range(1, 5), *range(6, 35), 36, 38, 39, 40, 43, 45, 50, 51, 55, 56, 57, 59}
+CHECKS = {*range(1, 5), *range(6, 35), 36, 38, 39, 40, 43, 45, 50, 51, 55, 56, 57, 58, 59}
 
 
 def test_every_check_has_its_row() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import statistics
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +14,12 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from consumers.models import ApiKey, Consumer
-from providers.models import Endpoint, Key, KeyState, Provider
+from providers.models import Deployment, Endpoint, Key, KeyState, Provider
 from relay.retries import pause
 from tests.counts import count
 from tests.relay.asks import ASKS, STREAMED, WHOLE, Ask, error
 from tests.relay.harness import House, house
+from tests.relay.test_attempts import more_providers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,6 +129,42 @@ async def test_only_the_same_target_is_waited_for(
         assert (await CHAT.send(each)).status_code == 200
         assert each.vendor.total == 2
         assert seen == pauses
+
+
+@pytest.mark.parametrize(
+    ("play", "most"),
+    [("fault-503", 0.010), ("fault-429", 0.010), ("fault-error-server", 0.010), ("refused", 0.020)],
+)
+async def test_failing_over_costs_little(play: str, most: float) -> None:
+    """Seconds that a failover adds to a request, beside one that needs none, in turn."""
+
+    def prepare(url: str) -> None:
+        more_providers("second")(url)
+        second = Provider.objects.get(name="second")
+        Deployment.objects.filter(model__name="direct").update(provider=second)
+        if play == "refused":
+            with socket.socket() as nobody:
+                nobody.bind(("127.0.0.1", 0))
+                dead = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+            Endpoint.objects.filter(provider__name="vendor", format="openai_chat").update(base_url=dead)
+
+    async with house("asgi", keys=(ONE,), models=("sim", "direct"), prepare=prepare) as each:
+        if play != "refused":
+            each.vendor.script([play], secret=ONE)
+        for ask in (CHAT_STREAM,) if play == "fault-error-server" else (CHAT, CHAT_STREAM):
+            spent: dict[str, list[float]] = {"sim": [], "direct": []}
+            for _ in range(count(3, 100)):
+                for model, seconds in spent.items():
+                    each.afresh()
+                    began = time.perf_counter()
+                    answer = await ask.send(each, model)
+                    seconds.append(time.perf_counter() - began)
+                    assert answer.status_code == 200, answer.text
+            added = statistics.median(spent["sim"]) - statistics.median(spent["direct"])
+            assert not count(0, 1) or added < most, (str(ask), added)
+        found = await each.settled(1)
+        tries = {final["record"]["model_name"]: len(final["attempts"]) for final in found}
+        assert tries == {"sim": 2, "direct": 1}
 
 
 # Limits
@@ -250,6 +290,21 @@ async def test_a_throttled_key_learns_its_limit_and_tells_it(door: str) -> None:
         await each.idle()
 
 
+async def test_an_outage_teaches_no_limit(door: str) -> None:
+    """A vendor that is down calls itself overloaded, too: once its breaker is open that counts no more."""
+    async with house(door, keys=(ONE, TWO)) as each:
+        each.vendor.script(["fault-529"])
+        while each.engine.health.well or not any(
+            part.state == "open" for part in each.engine.health.endpoints.values()
+        ):
+            await CHAT.send(each)
+        each.engine.in_flight.learned.clear()
+        asked = each.vendor.total
+        while each.vendor.total == asked:
+            assert (await CHAT.send(each)).status_code == 503
+        assert each.engine.in_flight.learned == {}
+
+
 async def test_what_was_learned_survives_a_restart(door: str) -> None:
     def prepare(_url: str) -> None:
         detail = {"peak": 2, "limit_reason": "throttled"}
@@ -284,9 +339,13 @@ async def test_one_slow_upstream_of_three_holds_up_nobody() -> None:
             return slot
 
         each.engine.in_flight.wait = timed  # type: ignore[method-assign,assignment]
-        answers: list[httpx.Response] = await asyncio.gather(
-            *(CHAT_STREAM.send(each) for _ in range(streams))
-        )
+        unbounded = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(
+            base_url=each.url, headers=each.http.headers, trust_env=False, timeout=120, limits=unbounded
+        ) as each.http:
+            answers: list[httpx.Response] = await asyncio.gather(
+                *(CHAT_STREAM.send(each) for _ in range(streams))
+            )
         assert {answer.status_code for answer in answers} == {200}
         waits += [0.0] * (streams - len(waits))
         assert sorted(waits)[int(len(waits) * 0.99) - 1] < 0.05
