@@ -100,7 +100,7 @@ SKIPPED: dict[str, Any] = {
     "key: cooling": _("the key cools after being throttled"),
     "key: key refused": _("the key was refused"),
     "key: out of money": _("the key is out of money"),
-    "key: parked": _("the key was parked by an operator"),
+    "key: parked by an operator": _("the key was parked by an operator"),
     "key: breaker open": _("the key's breaker is open"),
     "key: breaker half open, a probe is under way": _(
         "the key's breaker is half open, with its probe under way"
@@ -111,7 +111,7 @@ SKIPPED: dict[str, Any] = {
     "too little time left": _("too little of the request's time was left"),
     "the request is over": _("the request was over"),
     "endpoint: cooling": _("the endpoint cools after being throttled"),
-    "endpoint: parked": _("the endpoint was parked by an operator"),
+    "endpoint: parked by an operator": _("the endpoint was parked by an operator"),
     "endpoint: breaker open": _("the endpoint's breaker is open"),
     "endpoint: breaker half open, a probe is under way": _(
         "the endpoint's breaker is half open, with its probe under way"

@@ -12,7 +12,10 @@ from django.urls import reverse
 
 from changes.models import Change
 from providers.models import FailureRule
+from relay.breaker import COOLING, OPEN, PARKED, Part, Rules
 from relay.failover import LINES, VERDICTS
+from relay.scheduler import EXCLUSIVE, NOT_SERVED, UNPRICED
+from relay.slots import AT_LIMIT
 from tests.pages import world
 from tests.pages.test_forms import post
 from usage import words
@@ -261,3 +264,14 @@ def test_every_reason_and_line_has_its_words() -> None:
     assert set(VERDICTS) <= set(words.REASONS)
     assert {line.name for line in LINES} == set(words.LINES)
     assert set(dict(FailureRule._meta.get_field("verdict").choices or ())) <= set(VERDICTS)
+
+
+def test_every_reason_for_leaving_a_target_out_has_its_words() -> None:
+    told = {UNPRICED, EXCLUSIVE, *NOT_SERVED, AT_LIMIT}
+    told |= {f"key: {each}" for each in ("cooling", OPEN, *COOLING.values())}
+    told |= {f"endpoint: {each}" for each in ("cooling", OPEN, COOLING[PARKED])}
+    part = Part(Rules(in_a_row=1))
+    part.failed(0.0, 0.0)
+    part.enter(object(), 1000.0)
+    told |= {f"{each}: {part.barred(1000.0)}" for each in ("key", "endpoint")}
+    assert told <= set(words.SKIPPED)
