@@ -32,6 +32,7 @@ def rule(**columns: Any) -> FailureRule:
     return FailureRule.objects.create(**{**filled, **columns})
 
 
+@pytest.mark.database
 def test_a_rule_is_saved_with_a_change_that_the_relay_reads(client_of_root: Client) -> None:
     provider = world.supply()
     posted = {**RULE, "provider": str(provider.pk), "format": "openai_chat", "status": "400, 5XX"}
@@ -91,6 +92,7 @@ def test_a_rule_that_makes_others_idle_is_saved_with_a_warning(client_of_root: C
     assert "“locked” goes before it" in page
 
 
+@pytest.mark.database
 def test_the_list_tells_each_rule_in_words_and_orders_and_switches_them(client_of_root: Client) -> None:
     provider = world.supply()
     first = rule(name="first", provider=provider, format="openai_chat", status="400", error_type="locked")
@@ -199,6 +201,7 @@ def test_a_pasted_body_is_shown_and_never_run(client_of_root: Client) -> None:
     assert "<script>alert" not in page
 
 
+@pytest.mark.database
 def test_a_past_attempt_is_picked_and_judged_by_the_rules_of_now(client_of_root: Client) -> None:
     provider = world.supply()
     one = world.record()
