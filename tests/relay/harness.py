@@ -15,6 +15,7 @@ import httpx
 import uvicorn
 from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
+from django.db import connection
 
 from aether.connections import Connections, Limits
 from aether.server import protocol
@@ -146,6 +147,12 @@ async def served(application: Any, limits: Limits | None = None) -> AsyncIterato
         await asyncio.sleep(0)
 
 
+def _leave_the_database() -> None:
+    """PostgreSQL drops no database that a thread is still connected to. SQLite's is soon wanted again."""
+    if connection.vendor == "postgresql":
+        connection.close()
+
+
 @asynccontextmanager
 async def house(
     door: str,
@@ -173,4 +180,7 @@ async def house(
                 base_url=url, trust_env=False, verify=False, timeout=30, headers={"x-api-key": secret}
             ) as http,
         ):
-            yield House(engine, vendor, url, secret, base.data_dir, http)
+            try:
+                yield House(engine, vendor, url, secret, base.data_dir, http)
+            finally:
+                await sync_to_async(_leave_the_database)()
