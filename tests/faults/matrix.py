@@ -101,11 +101,9 @@ CLIENT: dict[str, tuple[str, ...]] = {
     "pipelined or smuggled bytes": (
         "faults/test_clients.py::test_pipelined_requests_are_answered_one_by_one_and_smuggled_bytes_are_none",
         "relay/test_limits.py::test_a_length_that_lies_does_not_smuggle_a_second_request",
+        "aether/test_strict.py::test_nothing_broken_is_served_nor_what_stands_behind_it",
     ),
 }
-
-WAITING: set[str] = {"Redis down/slow", "Redis flushed", "event loop blocked > 250 ms"}
-"""Rows whose mechanism is not there yet."""
 
 OWN: dict[str, tuple[str, ...]] = {
     "worker SIGKILL mid-stream": (
@@ -113,6 +111,8 @@ OWN: dict[str, tuple[str, ...]] = {
         "usage/test_takeover.py::test_a_stream_that_was_running_is_billed_from_its_last_checkpoint",
     ),
     "SIGTERM / recycle / deploy": (
+        "aether/test_shutdown.py::test_first_it_says_that_it_leaves_and_serves_on_and_only_then_takes_no_more",
+        "aether/test_shutdown.py::test_a_worn_out_server_finishes_its_streams_and_ends_to_be_started_again",
         "endings/test_kill.py::test_a_server_told_to_end_finishes_its_streams_or_tells_them_and_has_every_record",
     ),
     "power loss": (
@@ -131,8 +131,11 @@ OWN: dict[str, tuple[str, ...]] = {
         "usage/test_recorder.py::test_committed_rows_that_the_database_lost_come_back_with_a_rewind",
         "usage/test_recorder.py::test_segments_go_when_the_database_has_had_them_long_enough",
     ),
-    "Redis down/slow": (),
-    "Redis flushed": (),
+    "Redis down/slow": (
+        "faults/test_redis.py::test_requests_go_on_without_redis_and_it_is_used_again",
+        "relay/test_channel.py::test_it_waits_for_a_redis_that_is_away_and_finds_it_again",
+    ),
+    "Redis flushed": ("faults/test_redis.py::test_requests_go_on_without_redis_and_it_is_used_again",),
     "disk full": (
         "usage/test_journal.py::test_a_full_disk_takes_the_ballast_then_memory_and_loses_nothing",
         "usage/test_journal.py::test_no_line_is_ever_torn_by_a_full_disk",
@@ -154,7 +157,9 @@ OWN: dict[str, tuple[str, ...]] = {
     "upstream key deleted mid-stream": (
         "faults/test_own.py::test_a_stream_outlives_the_upstream_key_it_runs_on",
     ),
-    "event loop blocked > 250 ms": (),
+    "event loop blocked > 250 ms": (
+        "relay/test_watchdog.py::test_a_blocked_loop_is_told_with_its_stack_and_counted",
+    ),
     "journal corrupt tail": (
         "usage/test_crashes.py::test_a_journal_torn_at_any_byte_of_its_tail_is_replayed_to_its_last_whole_line",
         "usage/test_takeover.py::test_a_torn_tail_costs_only_the_line_that_was_being_written",
