@@ -12,7 +12,6 @@ from tests.faults.stage import (
     ENDPOINT_PARKED,
     FAILED,
     FULL,
-    IMPATIENT,
     KEY_PARKED,
     LATE,
     LIMITED,
@@ -48,6 +47,7 @@ class Before:
     meant: dict[str, str] = field(default_factory=dict)
     """Other reasons, by the name of the ask."""
     knobs: dict[str, Any] = field(default_factory=dict)
+    impatient: bool = False
     slow: bool = False
     """Whether it is about time: then all ask at once."""
 
@@ -73,6 +73,7 @@ class After:
     pieces: int | None = None
     truncated: bool = False
     knobs: dict[str, Any] = field(default_factory=dict)
+    impatient: bool = False
     slow: bool = False
 
     @property
@@ -95,17 +96,17 @@ BEFORE: dict[str, tuple[Before, ...]] = {
     "read timeout before headers": (
         Before(
             "fault-stall-head", "first_byte_timeout", code="timeout", said=LATE, tries=2, maybe_billed=True,
-            knobs=IMPATIENT, slow=True,
+            impatient=True, slow=True,
         ),
     ),
     "headers, then no first event (60–120 s)": (
         Before(
             "fault-stall-first", "first_event_timeout", code="timeout", said=LATE, tries=2, maybe_billed=True,
-            streamed=STREAM, knobs=IMPATIENT, slow=True,
+            streamed=STREAM, impatient=True, slow=True,
         ),
         Before(
             "fault-length-stall", "total_timeout", code="timeout", said=LATE, tries=1, streamed=WHOLE,
-            knobs={"whole_total_timeout": 0.3}, slow=True,
+            knobs={"whole_total_timeout": 1.0}, slow=True,
         ),
     ),
     "reset / half-close mid-stream": (
@@ -201,7 +202,7 @@ AFTER: dict[str, tuple[After, ...]] = {
     "stall mid-stream > idle limit": (
         After(
             "fault-stall.after-6", "first_event_timeout", "upstream_timeout", code="timeout", said=SILENT,
-            knobs=IMPATIENT, slow=True,
+            impatient=True, slow=True,
         ),
     ),
     "reset / half-close mid-stream": (
@@ -234,7 +235,7 @@ AFTER: dict[str, tuple[After, ...]] = {
     "slow drip under the idle limit": (
         After(
             "chunks-100.delay-25", "total_timeout", "upstream_timeout", NOTHING, "timeout",
-            SILENT, frames=None, knobs={"stream_total_timeout": 0.4}, slow=True,
+            SILENT, frames=None, knobs={"stream_total_timeout": 1.2}, slow=True,
         ),
     ),
     "wrong Content-Length (short/long)": (
@@ -284,6 +285,7 @@ class Through:
     unreadable: bytes = b""
     """Bytes that no client can read, and that reach it as they are."""
     knobs: dict[str, Any] = field(default_factory=dict)
+    impatient: bool = False
     slow: bool = False
 
     @property

@@ -27,12 +27,8 @@ NAMES = ("vendor", "second", "third")
 SECRETS = ("sk-vendor-first-key-1", "sk-second-key-number-1", "sk-third-key-number-1")
 NEVER = Rules(in_a_row=1_000, least=1_000)
 """Breakers that count, and do not open."""
-IMPATIENT = dict.fromkeys(
-    (
-        "connect_timeout", "first_byte_timeout", "whole_first_byte_timeout", "first_event_timeout",
-        "idle_timeout",
-    ), 0.4,
-)  # fmt: skip
+SOON, LATER = 0.3, 1.5
+"""Seconds of patience with the first vendor, and with the others: enough to answer on a busy machine."""
 SIZES = "chunks-8.size-40.in-100.out-50"
 """An answer whose tokens, where they are counted, are more than what any vendor has told before its end."""
 
@@ -116,13 +112,8 @@ class Stage:
         return found
 
     def forgive(self) -> None:
-        """Forgets what was held against anybody and who kept to whom, what keys taught and what retries cost;
-        and what the vendors were to play."""
-        engine, health = self.house.engine, self.house.engine.health
-        for known in (health.keys, health.endpoints, health.parked, engine.affinity._pins):
-            known.clear()
-        for taught in (engine.in_flight.learned, engine.retries.groups):
-            taught.clear()
+        """As if nothing had been asked yet, and the vendors had nothing to play."""
+        self.house.afresh()
         self.house.vendor.reset()
 
     def final(self, answer_id: str) -> dict[str, Any]:
@@ -141,6 +132,13 @@ def three(url: str) -> None:
         key.set_secret(secret)
         key.save()
         Deployment.objects.create(model=Model.objects.get(), provider=provider, upstream_name="sim")
+
+
+def impatient(_url: str) -> None:
+    """Gives up who is silent; the first vendor sooner than those that are asked after it."""
+    waits = ("first_byte_timeout", "first_event_timeout", "idle_timeout")
+    Endpoint.objects.update(**dict.fromkeys(waits, LATER))
+    Endpoint.objects.filter(provider__name=NAMES[0]).update(**dict.fromkeys(waits, SOON))
 
 
 def _places() -> tuple[tuple[int, ...], dict[tuple[str, str], int], int]:

@@ -85,25 +85,6 @@ async def test_one_of_three_vendors_that_refuses_connections_costs_a_few_attempt
             record_property("measured", f"{number:,} requests: {wasted} wasted, none failed")
 
 
-async def test_where_every_vendor_fails_few_more_calls_are_made_than_were_offered(
-    door: str, record_property: Callable[[str, object], None]
-) -> None:
-    offered, at_once = count(200, 2_000), 20
-    async with stage(door, prepare=free_spirits, rules=Rules()) as on:
-        on.house.vendor.script(
-            body=DEAD, status=503, headers={"content-type": "application/json"}, then="keep"
-        )
-        turns = iter(range(offered))
-
-        async def caller() -> None:
-            for _ in turns:
-                assert (await CHAT.send(on.house)).status_code == 503
-
-        await asyncio.gather(*(caller() for _ in range(at_once)))
-        assert on.house.vendor.total <= 1.2 * offered
-        record_property("measured", f"{offered:,} offered, {on.house.vendor.total:,} calls made")
-
-
 async def test_a_key_healed_during_its_first_opening_is_used_again_after_it(
     door: str, record_property: Callable[[str, object], None]
 ) -> None:

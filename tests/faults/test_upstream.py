@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -30,6 +31,7 @@ from tests.faults.stage import (
     assert_nothing_billed,
     assert_refused,
     envelope,
+    impatient,
     stage,
     status_of,
 )
@@ -47,6 +49,8 @@ class Fault(Protocol):
     @property
     def knobs(self) -> dict[str, Any]: ...
     @property
+    def impatient(self) -> bool: ...
+    @property
     def asks(self) -> tuple[Ask, ...]: ...
 
 
@@ -61,6 +65,15 @@ class Seen(NamedTuple):
 F = TypeVar("F", bound=Fault)
 
 
+def _needs(fault: Fault) -> tuple[Any, ...]:
+    return (fault.impatient, *sorted(fault.knobs.items()))
+
+
+def stage_of(door: str, faults: Sequence[Fault]) -> AbstractAsyncContextManager[Stage]:
+    """The stage that these faults have in common."""
+    return stage(door, knobs=faults[0].knobs, prepare=impatient if faults[0].impatient else None)
+
+
 def by_knobs(table: Mapping[str, Iterable[F]]) -> pytest.MarkDecorator:
     """The rows of a table, each with those of its faults that the same relay can show."""
     return pytest.mark.parametrize(
@@ -68,7 +81,7 @@ def by_knobs(table: Mapping[str, Iterable[F]]) -> pytest.MarkDecorator:
         [
             pytest.param(list(some), id=f"{row}, {number}" if number else row)
             for row, faults in table.items()
-            for number, (_, some) in enumerate(groupby(faults, key=lambda each: sorted(each.knobs.items())))
+            for number, (_, some) in enumerate(groupby(faults, key=_needs))
         ],
     )
 
@@ -113,7 +126,7 @@ def finals(on: Stage) -> dict[str, dict[str, Any]]:
 async def test_before_the_first_frame_another_is_asked_and_all_failing_is_told(
     door: str, faults: list[Before]
 ) -> None:
-    async with stage(door, knobs=faults[0].knobs) as on:
+    async with stage_of(door, faults) as on:
         asked = [
             (fault, by, seen)
             for fault in faults
@@ -173,7 +186,7 @@ def assert_all_failed(fault: Before, seen: Seen, final: dict[str, Any]) -> None:
 async def test_after_the_first_frame_the_stream_tells_it_and_what_came_is_billed(
     door: str, faults: list[After]
 ) -> None:
-    async with stage(door, knobs=faults[0].knobs) as on:
+    async with stage_of(door, faults) as on:
         asked = [
             (fault, seen)
             for fault in faults
@@ -266,7 +279,7 @@ async def test_the_callers_own_fault_is_passed_on_at_once(door: str, row: str) -
 
 @by_knobs(THROUGH)
 async def test_what_is_no_failure_is_a_whole_answer(door: str, faults: list[Through]) -> None:
-    async with stage(door, knobs=faults[0].knobs) as on:
+    async with stage_of(door, faults) as on:
         asked = [
             (through, seen)
             for through in faults

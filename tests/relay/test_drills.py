@@ -21,7 +21,7 @@ from providers.drills import Drill
 from providers.models import Key
 from relay import drills
 from tests.endings.test_canary import applied
-from tests.faults.stage import IMPATIENT, SECRETS, Stage, assert_clean, cooling, stage
+from tests.faults.stage import SECRETS, Stage, assert_clean, cooling, impatient, stage
 from tests.relay.asks import ASKS, STREAMED, WHOLE, Ask, text
 from tests.relay.harness import House
 
@@ -63,7 +63,7 @@ INSTEAD = {
 
 @pytest.mark.parametrize("fault", INSTEAD)
 async def test_a_fault_in_place_of_an_answer_is_followed_by_the_next_key(door: str, fault: str) -> None:
-    async with stage(door, knobs=IMPATIENT if fault == FAULT.STALL else None) as on:
+    async with stage(door, prepare=impatient if fault == FAULT.STALL else None) as on:
         await played(on, fault)
         for ask in ASKS:
             answer, final = await asked(on, ask)
