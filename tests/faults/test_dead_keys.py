@@ -100,7 +100,7 @@ async def test_a_key_healed_during_its_first_opening_is_used_again_after_it(
                 assert (await CHAT.send(each)).status_code == 200
         back = (time.monotonic() - ejected) * SCALE
         assert back >= 30
-        assert back <= 40 or count(1, 0), "a busy machine may be late where it is not asked for times"
+        assert back <= 40 or not PROOF
         record_property("measured", f"used again {back:.0f} s (scaled by {SCALE}) after it was ejected")
         async with asyncio.timeout(5):
             while each.engine.health.keys:
