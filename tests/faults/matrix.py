@@ -10,7 +10,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     ),
     "connect refused / unreachable": (
         "faults/test_places.py::test_a_place_that_is_not_reached_is_followed_by_the_next",
-        "faults/test_pace.py::test_a_refused_connection_adds_little",
+        "relay/test_turns.py::test_failing_over_costs_little",
     ),
     "TLS error, wrong host": (
         "faults/test_places.py::test_a_place_that_is_not_reached_is_followed_by_the_next",
