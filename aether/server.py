@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -30,6 +31,13 @@ FOREIGN = frozenset(
 FRAMING, FRAMING_TIMES = 512 * 1024, 8
 """Bytes of chunk sizes, extensions and trailers that a body may have: so many, and this multiple of itself
 more. A chunk of one byte has five."""
+
+
+TOGETHER = 32 * 1024
+"""Bytes of an answer that go out at once, however many the loop's turn brings."""
+UNSENT = 128 * 1024
+"""Bytes that the system takes for a client beyond what is on its way to it; without such a bound it takes
+megabytes for one that does not read."""
 
 
 class Unfit(Exception):
@@ -74,6 +82,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        if (plug := transport.get_extra_info("socket")) is not None:
+            plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         address = self.client[0] if self.client else ""
         if self._everyone.enter(self, address, self.loop):
             self._address = address
@@ -290,13 +300,14 @@ class _Line:
     """One request's view of its connection. What one turn of the loop brings of a streamed answer goes out in
     one write: each costs as much as a quarter of all else."""
 
-    __slots__ = ("_held", "_protocol", "cycle")
+    __slots__ = ("_held", "_protocol", "_size", "cycle")
 
     cycle: RequestResponseCycle
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._held: list[bytes] = []
+        self._size = 0
 
     def cut(self) -> None:
         self._protocol.transport.abort()
@@ -335,6 +346,9 @@ class _Line:
             self._flush()
             return False
         self._hold(b"%x\r\n" % len(piece), piece, b"\r\n")
+        self._size += len(piece)
+        if self._size >= TOGETHER:
+            self._flush()
         return True
 
     def end(self) -> bool:
@@ -356,6 +370,7 @@ class _Line:
         if self._held:
             data = b"".join(self._held)
             self._held.clear()
+            self._size = 0
             if not self.cycle.disconnected:  # since it was poured
                 self.cycle.transport.write(data)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from typing import Any, cast
 
@@ -67,11 +67,11 @@ class Pieces:
         self._engine.sending.discard(self.ctx)
 
 
-def pieces(data: bytes) -> Sequence[bytes]:
+def pieces(data: bytes) -> Iterable[bytes]:
     """Bytes as they may wait for a client at one time."""
     if len(data) <= PIECE:
         return (data,)
-    return [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
+    return (data[start : start + PIECE] for start in range(0, len(data), PIECE))
 
 
 class Stream:

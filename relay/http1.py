@@ -32,8 +32,10 @@ LINES, LINE, HEAD = 512, 8 << 10, 64 << 10
 """Most header lines, bytes of one of them, and bytes of an answer's head, interim answers included."""
 SMALL_HEAD = LINES * len("a:\r\n")
 """No head below this breaks one of those bounds."""
-HIGH_WATER = 256 << 10
-"""Bytes of an answer that wait to be taken before upstream has to wait."""
+HIGH_WATER, TAKEN = 64 << 10, 32 << 10
+"""Bytes of an answer that wait to be taken before upstream has to wait, and most that are taken at a time. A
+socket may give eight times that at once, of which a client that does not read would hold a copy at each place
+on the way."""
 
 _URL = re.compile(
     r"(https?)://(\[[0-9a-fA-F:.]+\]|[^\[\]/?#@\\:\x00-\x20\x7f]+)(?::(\d{1,5}))?(/[^#\x00-\x20\x7f]*|\?[^#\x00-\x20\x7f]*)?",
@@ -190,8 +192,8 @@ class Connection(asyncio.Protocol):
         return True
 
     async def read(self, due: float) -> bytes:
-        """What has come of the body and was not read, at least one byte; empty at the end. Raises
-        UpstreamFailure where the answer broke off, TimeoutError as `news`."""
+        """What has come of the body and was not read, at least one byte, at most `TAKEN`; empty at the end.
+        Raises UpstreamFailure where the answer broke off, TimeoutError as `news`."""
         body = self._body
         while not body:
             if self.over:
@@ -201,9 +203,12 @@ class Connection(asyncio.Protocol):
             await self.news(due)
         data = b"".join(body)  # of a single piece, the piece itself
         body.clear()
-        self.received += len(data)
-        if self._size:
+        if len(data) > TAKEN:
+            body.append(data[TAKEN:])
+            data = data[:TAKEN]
+        elif self._size:
             self._go_on()
+        self.received += len(data)
         return data
 
     @property

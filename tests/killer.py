@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -98,12 +98,14 @@ PLAYS = {name: f"sim.chunks-{words}.delay-{PACE_MS}" for name, words in WORDS.it
 
 
 @contextmanager
-def template(folder: Path, plays: Mapping[str, str] = PLAYS) -> Iterator[Template]:
-    """A migrated database with the vendor, one API key and these models in it, each with what the vendor
-    plays for it."""
-    with surviving_vendor() as vendor, fresh_database() as database:
+def template(
+    folder: Path, plays: Mapping[str, str] = PLAYS, vendor: AbstractContextManager[str] | None = None
+) -> Iterator[Template]:
+    """A migrated database with the vendor (the simulator, unless another is given), one API key and these
+    models in it, each with what the vendor plays for it."""
+    with vendor or surviving_vendor() as vendor_url, fresh_database() as database:
         env = environment(folder / "data", DATABASE_URL=database or None)
-        (folder / "config.yaml").write_text(_config(vendor, plays))
+        (folder / "config.yaml").write_text(_config(vendor_url, plays))
         for command in (["migrate", "-v0"], ["import_config", str(folder / "config.yaml")]):
             ended = manage(*command, env=env)
             assert ended.returncode == 0, ended.stderr
