@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
+import pytest
 import uvicorn
 from django.core.management.base import BaseCommand
 from pytest_django import Settings
@@ -24,6 +26,7 @@ from tests import servers
 from tests.programs import Running, environment, manage
 from tests.waiting import until
 
+pytestmark = pytest.mark.xdist_group("shutdown")
 SECRET = "sk-aether-of-the-shutdown-tests-0000000000"
 CONFIG = """
 providers:
@@ -45,17 +48,35 @@ consumers:
 """
 
 
-@contextmanager
-def streaming(
-    home: Path, model: str, drain: str, port: int = 0, **more: str
-) -> Iterator[tuple[Running, Iterator[str]]]:
-    """A server with one stream under way, its first word read; yields the server and the following lines."""
-    port = port or servers.free_port()
-    env = environment(home, RELAY_DRAIN_SECONDS=drain, **more)
-    (home.parent / "config.yaml").write_text(CONFIG.format(port=port, secret=SECRET))
-    for command in (["migrate", "-v0"], ["import_config", str(home.parent / "config.yaml")]):
-        ended = manage(*command, env=env)
+class Place(NamedTuple):
+    """A data directory that is set up, and the port of the server whose it is."""
+
+    home: Path
+    port: int
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """To be copied: setting one up takes seconds."""
+    folder, port = tmp_path_factory.mktemp("shutdown"), servers.free_port()
+    (folder / "config.yaml").write_text(CONFIG.format(port=port, secret=SECRET))
+    for command in (["migrate", "-v0"], ["import_config", str(folder / "config.yaml")]):
+        ended = manage(*command, env=environment(folder / "home"))
         assert ended.returncode == 0, ended.stderr
+    return Place(folder / "home", port)
+
+
+@pytest.fixture
+def place(made: Place, tmp_path: Path) -> Place:
+    """One of this test's own."""
+    shutil.copytree(made.home, tmp_path / "home")
+    return Place(tmp_path / "home", made.port)
+
+
+@contextmanager
+def streaming(place: Place, model: str, drain: str, **more: str) -> Iterator[tuple[Running, Iterator[str]]]:
+    """A server with one stream under way, its first word read; yields the server and the following lines."""
+    port, env = place.port, environment(place.home, RELAY_DRAIN_SECONDS=drain, **more)
     with (
         Running("serve", "--port", str(port), env=env) as server,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
@@ -75,23 +96,21 @@ def records(home: Path) -> list[tuple[str, int, int]]:
         return database.execute("SELECT outcome, status_code, output_tokens > 0 FROM usage_record").fetchall()
 
 
-def test_a_running_stream_is_finished(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    with streaming(home, "short", drain="60") as (server, lines):
+def test_a_running_stream_is_finished(place: Place) -> None:
+    with streaming(place, "short", drain="60") as (server, lines):
         server.process.terminate()
         assert [line for line in lines if line][-1] == "data: [DONE]"
         assert server.end() == 0
-    assert records(home) == [("ok", 200, 1)]
+    assert records(place.home) == [("ok", 200, 1)]
 
 
-def test_one_that_outlasts_the_drain_is_told_so_and_charged_for_what_came(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    with streaming(home, "endless", drain="5") as (server, lines):
+def test_one_that_outlasts_the_drain_is_told_so_and_charged_for_what_came(place: Place) -> None:
+    with streaming(place, "endless", drain="5") as (server, lines):
         server.process.terminate()
         told = [json.loads(line[6:]) for line in lines if re.match(r"data: \{", line)]
         assert "error" in told[-1]
         assert server.end() == 0
-    assert records(home) == [("interrupted", 200, 1)]
+    assert records(place.home) == [("interrupted", 200, 1)]
 
 
 def asked(port: int, client: httpx.Client | None = None) -> httpx.Response:
@@ -102,10 +121,10 @@ def asked(port: int, client: httpx.Client | None = None) -> httpx.Response:
     return post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, headers=headers, timeout=60)
 
 
-def test_first_it_says_that_it_leaves_and_serves_on_and_only_then_takes_no_more(tmp_path: Path) -> None:
-    port, home = servers.free_port(), tmp_path / "home"
+def test_first_it_says_that_it_leaves_and_serves_on_and_only_then_takes_no_more(place: Place) -> None:
+    port = place.port
     health = f"http://127.0.0.1:{port}/readyz"
-    with streaming(home, "endless", "10", port, RELAY_SHUTDOWN_DELAY="2") as (server, lines):
+    with streaming(place, "endless", "6", RELAY_SHUTDOWN_DELAY="2") as (server, lines):
         with httpx.Client() as kept:
             assert "connection" not in asked(port, kept).headers
             server.process.terminate()
@@ -118,22 +137,21 @@ def test_first_it_says_that_it_leaves_and_serves_on_and_only_then_takes_no_more(
         told = [json.loads(line[6:]) for line in lines if re.match(r"data: \{", line)]
         assert "error" in told[-1]
         assert server.end() == 0
-    outcomes = [outcome for outcome, *_ in records(home)]
+    outcomes = [outcome for outcome, *_ in records(place.home)]
     assert sorted(outcomes) == ["interrupted", "ok", "ok"]
 
 
-def test_a_worn_out_server_finishes_its_streams_and_ends_to_be_started_again(tmp_path: Path) -> None:
-    home, port = tmp_path / "home", servers.free_port()
-    with streaming(home, "short", "30", port, RELAY_RECYCLE_REQUESTS="3") as (server, lines):
+def test_a_worn_out_server_finishes_its_streams_and_ends_to_be_started_again(place: Place) -> None:
+    with streaming(place, "short", "30", RELAY_RECYCLE_REQUESTS="3") as (server, lines):
         for _ in range(4):
-            httpx.get(f"http://127.0.0.1:{port}/healthz")
+            httpx.get(f"http://127.0.0.1:{place.port}/healthz")
         assert [line for line in lines if line][-1] == "data: [DONE]"
         assert server.process.wait(60) == 0
         assert "requests were served" in server.line("to be started again")
-    assert records(home) == [("ok", 200, 1)]
+    assert records(place.home) == [("ok", 200, 1)]
 
 
-def made(**engine: object) -> tuple[Server, Any]:
+def unstarted(**engine: object) -> tuple[Server, Any]:
     """A server that runs nothing, and the engine that it looks at."""
     config = uvicorn.Config("aether.asgi:application", log_config=None)
     server = Server(config, command=BaseCommand(), connections=Connections(Limits()))
@@ -141,7 +159,7 @@ def made(**engine: object) -> tuple[Server, Any]:
 
 
 def test_memory_wears_a_server_out_too(settings: Settings) -> None:
-    server, engine = made(memory=SimpleNamespace(resident=lambda: 2_000_000))
+    server, engine = unstarted(memory=SimpleNamespace(resident=lambda: 2_000_000))
     assert server._worn_out(engine) == ""
     settings.RELAY_RECYCLE_MEMORY_BYTES = 2_000_000
     assert server._worn_out(engine) == ""
@@ -152,7 +170,7 @@ def test_memory_wears_a_server_out_too(settings: Settings) -> None:
 async def test_who_asks_twice_or_presses_keys_does_not_wait_for_load_balancers(settings: Settings) -> None:
     settings.RELAY_SHUTDOWN_DELAY = 3600.0
     for signals in ([signal.SIGTERM, signal.SIGTERM], [signal.SIGINT]):
-        server, _ = made()
+        server, _ = unstarted()
         for number in signals:
             server.handle_exit(number, None)
         async with asyncio.timeout(5):
