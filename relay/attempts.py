@@ -140,8 +140,12 @@ async def run(job: Job, take: Take[W]) -> W:
             winner = await _attempt(job, target, log, slot, take)
             if job.session is not None:
                 engine.affinity.keep(job.session, target, job.plan, log.began)
-            if isinstance(winner, WholeWinner):  # a stream may still break
+            if isinstance(winner, WholeWinner):
                 engine.succeeded(target)
+            elif (
+                not engine.health.well
+            ):  # it may still break; but where it was a probe the next need not wait
+                engine.health.leave(target, slot)
             if retry is None and engine.retries.groups:
                 engine.retries.succeeded(job.group)
             answered = True

@@ -185,7 +185,7 @@ class Health:
             part.enter(attempt, now)
 
     def leave(self, target: Target, attempt: object) -> None:
-        """An attempt is over, however it ended."""
+        """An attempt is over, however it ended; or as a probe it is: its stream has begun."""
         for part, _ in self._parts(target):
             part.leave(attempt)
 

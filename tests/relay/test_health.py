@@ -442,3 +442,21 @@ async def test_a_pause_outlives_the_process(door: str) -> None:
     async with house(door, keys=TWO, prepare=prepare) as each:
         assert (await CHAT.send(each, "sim")).status_code == 200
         assert [attempt["key_name"] for attempt in each.attempts()] == ["key-2"]
+
+
+async def test_a_long_stream_that_is_a_probe_keeps_nobody_waiting(door: str) -> None:
+    async with house(door, rules=Rules(first_opening=0.1, jitter=0.0)) as each:
+        for _ in range(5):
+            each.vendor.script(["fault-502"])
+            await CHAT.send(each, "sim")
+        each.vendor.script(["chunks-4000.delay-25"])
+        (part,) = each.engine.health.keys.values()
+        async with asyncio.timeout(5):
+            while part.state != "open":
+                await CHAT.send(each, "sim")
+        await asyncio.sleep(max(0.0, part.opened_until - time.monotonic()))
+        ask = Ask("openai_chat", stream=True)
+        async with each.http.stream("POST", ask.path(), json=ask.body(), headers=ask.headers) as stream:
+            await anext(stream.aiter_bytes())
+            each.vendor.script(["ok"])
+            assert (await CHAT.send(each, "sim")).status_code == 200
