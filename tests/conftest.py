@@ -11,6 +11,7 @@ import pytest
 from pytest_django import Settings
 
 from tests import servers
+from tests.grouping import Scheduling
 
 NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "postgres": (servers.postgres_binaries, "postgresql"),
@@ -54,6 +55,12 @@ def redis() -> Iterator[str]:
     """The address of a real Redis."""
     with servers.redis() as url:
         yield url
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keeps groups of tests together, where tests run side by side."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -39,17 +41,26 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
         yield each
 
 
-@pytest.fixture(scope="module", params=["asgi", "django"])
-def server(
-    request: pytest.FixtureRequest, made: Template, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Victim]:
-    """A running server behind each of the doors, warm."""
-    door = str(request.param)
-    with victim(made, tmp_path_factory.mktemp(door), RELAY_DOOR=door) as each:
-        for _ in range(20):
-            answer = ask(each, json_body(10_000))
-            assert answer.status_code == 200, answer.text
-        yield each
+@pytest.fixture(scope="module")
+def started(made: Template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Victim]]:
+    """Gives a running server behind a door, warm; each is started once, whatever the tests' order."""
+    with ExitStack() as stack:
+
+        @cache
+        def start(door: str) -> Victim:
+            each = stack.enter_context(victim(made, tmp_path_factory.mktemp(door), RELAY_DOOR=door))
+            for _ in range(20):
+                answer = ask(each, json_body(10_000))
+                assert answer.status_code == 200, answer.text
+            return each
+
+        yield start
+
+
+@pytest.fixture(params=["asgi", "django"])
+def server(request: pytest.FixtureRequest, started: Callable[[str], Victim]) -> Victim:
+    """A running server behind each of the doors."""
+    return started(str(request.param))
 
 
 @dataclass

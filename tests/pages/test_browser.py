@@ -17,7 +17,11 @@ from tests.pages import world
 from tests.pages.browser import FOLDER, NARROW, WIDE, visit
 from usage.models import Record
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("browser"),
+]
 
 
 def opened() -> list[tuple[str, str]]:

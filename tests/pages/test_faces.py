@@ -21,7 +21,11 @@ from tests.pages.browser import FOLDER, NARROW, WIDE, Visit, visit
 from tests.pages.busy import Busy
 from usage.models import Record
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("faces"),
+]
 
 
 def busy(number: int) -> datetime:

@@ -18,7 +18,11 @@ from tests.pages.browser import FOLDER, NARROW, WIDE, visit
 from usage.models import HealthBucket
 from usage.vitals import COARSE, FINE
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("browser"),
+]
 
 
 def a_day(now: datetime) -> Provider:

@@ -14,7 +14,11 @@ from tests.counts import count
 from tests.pages import world
 from tests.pages.browser import NARROW, WIDE, visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("browser"),
+]
 
 LOCKED = {"error": {"message": "Your account is locked.", "code": "account_locked"}}
 
