@@ -164,9 +164,9 @@ async def test_slow_sockets_are_in_nobodys_way(server: Victim, record_property: 
         async with rude(server.url) as client:
             connected += 1
             heads = (HEAD + "X-Slow: ", HEAD + "Content-Length: 100000\r\n\r\n{")
+            told = asyncio.create_task(client.head())
             try:
                 await client.send(random.choice(heads).encode())
-                told = asyncio.create_task(client.head())
                 while not told.done():
                     await asyncio.wait({told}, timeout=random.uniform(1, 2))
                     if not told.done():
@@ -174,6 +174,8 @@ async def test_slow_sockets_are_in_nobodys_way(server: Victim, record_property: 
                 ends[await told] += 1
             finally:
                 connected -= 1
+                told.cancel()
+                await asyncio.gather(told, return_exceptions=True)
 
     told = await measured(server, SLOW, one, lambda: connected >= SLOW)
     async with crowd(SLOW, one), asyncio.timeout(30):
