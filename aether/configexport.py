@@ -27,7 +27,8 @@ from aether.configfile import (
 )  # fmt: skip
 from consumers.models import ApiKey, Consumer
 from providers.catalog import ids
-from providers.models import Deployment, Endpoint, FailureRule, Key, Model, Provider
+from providers.failurerules import FailureRule
+from providers.models import Deployment, Endpoint, Key, Model, Provider
 
 HEAD = """\
 # Aether's configuration, for `manage.py import_config`. Secrets are left out: a key that is there keeps its

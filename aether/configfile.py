@@ -23,7 +23,8 @@ from consumers.models import ApiKey, Consumer, new_secret
 from providers import secrets
 from providers.catalog import ids
 from providers.checks import PRICES, check_secret
-from providers.models import Deployment, Endpoint, FailureRule, Key, Model, Provider
+from providers.failurerules import FailureRule
+from providers.models import Deployment, Endpoint, Key, Model, Provider
 
 __all__ = ["ConfigError", "Difference", "Generated", "Problem", "Result", "import_config"]
 

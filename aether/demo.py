@@ -11,7 +11,8 @@ from django.conf import settings
 from django.db import transaction
 
 from consumers.models import ApiKey, Consumer, User
-from providers.models import Deployment, Endpoint, Format, Key, Model, Provider
+from providers.formats import Format
+from providers.models import Deployment, Endpoint, Key, Model, Provider
 
 PROVIDER = "simulator"
 CONSUMER = "demo"

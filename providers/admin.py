@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -13,52 +13,36 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from providers.actions import EndpointActions, ProviderActions
-from providers.catalog import live_rules
 from providers.cells import (
     ending,
     formats_named,
     lies_inside,
     machine_state,
     price_of_row,
-    reason_of,
     state_of,
     warn_of_price,
     warn_of_private,
     working,
 )
-from providers.condition import HealthActions, ProviderHealth, event_condition, event_what
+from providers.condition import HealthActions, ProviderHealth
 from providers.drilladmin import DrillAdmin  # noqa: F401 - a page of this app
-from providers.events import StateEvent
-from providers.forms import FIELDS, EndpointForm, FailureRuleForm, KeyForm
+from providers.forms import FIELDS, EndpointForm, KeyForm
 from providers.inlines import (
-    STATE_FIELDS,
     DeploymentInline,
     EndpointInline,
     EndpointStateInline,
     Guarded,
     KeyInline,
     KeyStateInline,
-    StateCells,
 )
-from providers.models import (
-    Deployment,
-    Endpoint,
-    EndpointState,
-    FailureRule,
-    Key,
-    KeyState,
-    Model,
-    Provider,
-)
-from providers.rules import taken_by
-from usage.filters import NamedFilter
+from providers.models import Deployment, Endpoint, Key, Model, Provider
+from providers.ruleadmin import FailureRuleAdmin  # noqa: F401 - a page of this app
+from providers.stateadmin import StateAdmin  # noqa: F401 - pages of this app
 from usage.pages import (
-    Ledger,
     LongPage,
     Picked,
     Switch,
     badge,
-    column,
     counted,
     instant,
     link,
@@ -66,7 +50,6 @@ from usage.pages import (
     switched,
     whole,
 )
-from usage.words import reason as reason_in_words
 
 PRICE_FIELDS = (
     ("price_input", "price_output"),
@@ -439,148 +422,3 @@ class DeploymentAdmin(Switch[Deployment], LongPage[Deployment]):
         if deployment.price() is None and deployment.model.price() is not None:
             return str(_("the model's"))
         return price_of_row(deployment)
-
-
-@admin.register(FailureRule)
-class FailureRuleAdmin(Switch[FailureRule]):
-    form = FailureRuleForm
-    fields_as = FIELDS
-    list_display = ("name", "state_shown", "condition_shown", "verdict_shown", "order")
-    list_filter = ("is_active", ("provider", AutocompleteSelectFilter))
-    search_fields = ("name",)
-    ordering = ("order", "pk")
-    ordering_field = "order"
-    sortable_by = ()
-    list_select_related = ("provider",)
-    autocomplete_fields = ("provider",)
-    list_before_template = "admin/failure_rules.html"
-    fieldsets = (
-        (None, {"fields": ("name", ("is_active", "order"))}),
-        (
-            _("Where an upstream answers with an error"),
-            {
-                "fields": (("provider", "format"), ("status", "error_type"), "text"),
-                "description": _(
-                    "All that is filled in must hold. Timeouts, broken connections and pages instead of "
-                    "answers are not asked about: there, nothing was said."
-                ),
-            },
-        ),
-        (_("It means"), {"fields": ("verdict", "note")}),
-    )
-
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """With each row that can never decide goes the one that takes its errors."""
-        shown: Any = super().get_changelist_instance(request)
-        taken = taken_by(live_rules())
-        for row in shown.result_list:
-            row.taken_by = taken.get(row.pk)
-        return shown
-
-    @admin.display(description=_("state"))
-    def state_shown(self, rule: Any) -> SafeString:
-        if not rule.is_active:
-            return badge(_("off"))
-        if rule.taken_by:
-            why = _("“%(rule)s” goes before it") % {"rule": rule.taken_by.name}
-            return format_html('{} <span class="quiet">{}</span>', badge(_("never decides"), "bad"), why)
-        return badge(_("live"), "good")
-
-    @admin.display(description=_("where"))
-    def condition_shown(self, rule: FailureRule) -> str:
-        parts = (
-            rule.provider and rule.provider.name,
-            rule.format and rule.get_format_display(),
-            rule.status and _("status %(status)s") % {"status": rule.status},
-            rule.error_type,
-            rule.text and f"“{rule.text}”",
-        )
-        return " · ".join(str(part) for part in parts if part)
-
-    @admin.display(description=_("it means"))
-    def verdict_shown(self, rule: FailureRule) -> str:
-        return reason_in_words(rule.verdict)
-
-    def save_model(self, request: HttpRequest, obj: FailureRule, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        live = live_rules()
-        names = {rule.id: rule.name for rule in live}
-        idle = [names[number] for number, taker in taken_by(live).items() if taker.id == obj.pk]
-        if idle:
-            self.message_user(
-                request,
-                _("Now these can never decide, as “%(rule)s” goes before them: %(others)s.")
-                % {"rule": obj, "others": ", ".join(idle)},
-                messages.WARNING,
-            )
-
-
-class StateAdmin(StateCells, Ledger[Any]):
-    """What the machine knows, row by row."""
-
-    fieldsets = ((None, {"fields": STATE_FIELDS}), (_("Detail"), {"fields": ("detail",)}))
-
-    @admin.display(description=_("state"))
-    def state_shown(self, state: Any) -> SafeString:
-        return machine_state(state)
-
-
-@admin.register(KeyState)
-class KeyStateAdmin(StateAdmin):
-    list_display = ("key", "state_shown", "verdict", "reason", "used_shown", "error_shown")
-    list_select_related = ("key__provider",)
-
-
-@admin.register(EndpointState)
-class EndpointStateAdmin(StateAdmin):
-    list_display = ("endpoint", "state_shown", "verdict", "reason", "used_shown", "error_shown")
-    list_select_related = ("endpoint__provider",)
-
-
-@admin.register(StateEvent)
-class StateEventAdmin(Ledger[StateEvent]):
-    """What happened to keys and endpoints, newest first."""
-
-    list_display = (
-        "at_shown", "key_shown", "endpoint_shown", "what_shown", "condition_shown", "until_shown",
-        "reason_shown",
-    )  # fmt: skip
-    list_filter = (
-        ("key", NamedFilter),
-        ("endpoint", NamedFilter),
-        ("condition", ChoicesDropdownFilter),
-        ("action", ChoicesDropdownFilter),
-    )
-    list_select_related = ("key__provider", "endpoint__provider")
-    fields = (
-        ("at_shown", "process"),
-        ("key_shown", "endpoint_shown"),
-        ("what_shown", "condition_shown"),
-        ("until_shown", "reason_shown"),
-    )
-    at_shown = column("at", instant, _("time"))
-    until_shown = column("until", instant, _("until"))
-    reason_shown = column("reason", lambda reason: reason_of(reason) or "–", _("reason"))
-
-    @admin.display(description=_("key"))
-    def key_shown(self, event: StateEvent) -> SafeString | str:
-        return _named(event.key, "key", event.key_id)
-
-    @admin.display(description=_("endpoint"))
-    def endpoint_shown(self, event: StateEvent) -> SafeString | str:
-        return _named(event.endpoint, "endpoint", event.endpoint_id)
-
-    @admin.display(description=_("what"))
-    def what_shown(self, event: StateEvent) -> str:
-        return event_what(event)
-
-    @admin.display(description=_("state after it"))
-    def condition_shown(self, event: StateEvent) -> SafeString:
-        return event_condition(event)
-
-
-def _named(row: Any, kind: str, number: int | None) -> SafeString | str:
-    """A row by its name, linked to it; by its number where it is gone."""
-    if number is None:
-        return "–"
-    return link(row, f"providers_{kind}_change", number) if row else f"#{number}"

@@ -17,10 +17,10 @@ from django.core.exceptions import ValidationError
 from changes.feed import latest
 from providers.checks import FORMATS, check_base_url, check_headers, check_proxy, check_secret
 from providers.dialer import Forbidden, check_host
+from providers.failurerules import FailureRule as RuleRow
 from providers.models import (
     Deployment,
     Endpoint,
-    FailureRule as RuleRow,
     Key,
     Model,
     Provider,

@@ -16,7 +16,9 @@ from django.utils.translation import gettext as _, gettext_lazy
 
 from providers.dialer import Forbidden, check_host
 from providers.events import Condition
-from providers.models import Endpoint, Format, Key, MachineState, Model
+from providers.formats import Format
+from providers.machine import MachineState
+from providers.models import Endpoint, Key, Model
 from providers.priced import Priced
 from providers.states import out, standing
 from usage.pages import badge, money

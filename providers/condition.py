@@ -3,7 +3,7 @@ an operator recovers, parks and probes a key or an endpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -28,6 +28,7 @@ from usage.pages import Page, back_to, badge, button, found, instant, switched
 from usage.timelines import HEIGHTS, LEVELS, SPANS, Timeline, span_of, timelines, together
 
 P = TypeVar("P", Key, Endpoint)
+F = TypeVar("F", bound=Callable[..., Any])
 SHOWN = 10
 """Changes of state on a page; the others are in their list."""
 PARKED_FOR: Mapping[str, tuple[Any, timedelta | None]] = {
@@ -53,6 +54,20 @@ class ParkForm(BaseDialogForm):
     why = forms.CharField(label=_("Why"), max_length=300, widget=UnfoldAdminTextInputWidget)
 
 
+def asked(
+    label: Any, icon: str, path: str, title: Any, said: Any, *, submit: Any = "", **dialog: Any
+) -> Callable[[F], F]:
+    """A button that asks before it does something; its dialog is confirmed by `submit`, else by its own
+    label."""
+    return button(
+        description=label,
+        icon=icon,
+        permissions=["change"],
+        url_path=path,
+        dialog={"title": title, "description": said, "form_submit_text": submit or label, **dialog},
+    )
+
+
 class HealthActions(Page[P]):
     """The buttons of keys and endpoints that speak to the machine. None of them moves the operator's own
     switch."""
@@ -68,39 +83,31 @@ class HealthActions(Page[P]):
     def probe(self, request: HttpRequest, queryset: QuerySet[P]) -> None:
         self.tell_asked(request, list(queryset))
 
-    @button(
-        description=_("Recover"),
-        icon="healing",
-        permissions=["change"],
-        url_path="recover",
-        dialog={
-            "title": _("Recover it?"),
-            "description": _(
-                "Ends its cooldown, closes its breaker and takes it out of parking; it is asked again within "
-                "two seconds. Its switch stays as it is."
-            ),
-            "form_submit_text": _("Recover"),
-        },
+    @asked(
+        _("Recover"),
+        "healing",
+        "recover",
+        _("Recover it?"),
+        _(
+            "Ends its cooldown, closes its breaker and takes it out of parking; it is asked again within "
+            "two seconds. Its switch stays as it is."
+        ),
     )
     def recover_one(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         row = found(self, request, object_id)
         self.tell_recovered(request, [row])
         return back_to(self, row)
 
-    @button(
-        description=_("Park"),
-        icon="local_parking",
-        permissions=["change"],
-        url_path="park",
-        dialog={
-            "title": _("Park it?"),
-            "description": _(
-                "Nothing is sent there for so long, and then it is asked again by itself. Running requests "
-                "go on. Its switch stays as it is."
-            ),
-            "form_class": ParkForm,
-            "form_submit_text": _("Park"),
-        },
+    @asked(
+        _("Park"),
+        "local_parking",
+        "park",
+        _("Park it?"),
+        _(
+            "Nothing is sent there for so long, and then it is asked again by itself. Running requests "
+            "go on. Its switch stays as it is."
+        ),
+        form_class=ParkForm,
     )
     def park_one(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         row = found(self, request, object_id)
@@ -113,19 +120,16 @@ class HealthActions(Page[P]):
         self.message_user(request, said, messages.SUCCESS)
         return back_to(self, row)
 
-    @button(
-        description=_("Probe now"),
-        icon="network_ping",
-        permissions=["change"],
-        url_path="probe",
-        dialog={
-            "title": _("Probe it now?"),
-            "description": _(
-                "The relay asks for the list of models and goes by the answer as by that of a request. That "
-                "costs nothing."
-            ),
-            "form_submit_text": _("Probe"),
-        },
+    @asked(
+        _("Probe now"),
+        "network_ping",
+        "probe",
+        _("Probe it now?"),
+        _(
+            "The relay asks for the list of models and goes by the answer as by that of a request. That "
+            "costs nothing."
+        ),
+        submit=_("Probe"),
     )
     def probe_one(self, request: HttpRequest, form: forms.Form, object_id: str) -> HttpResponse:
         row = found(self, request, object_id)

@@ -14,7 +14,9 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from providers import secrets
 from providers.checks import CAPABILITIES, PRICES, QUIRKS, check_secret
-from providers.models import Endpoint, FailureRule, Format, Key
+from providers.failurerules import FailureRule
+from providers.formats import Format
+from providers.models import Endpoint, Key
 from usage.forms import Ids, Lines, Pairs, Ticks, note
 
 if TYPE_CHECKING:

@@ -15,15 +15,8 @@ from django.utils.translation import gettext_lazy as _
 
 from providers.cells import ending, learned_limit, machine_state, state_of
 from providers.forms import FIELDS, EndpointForm, KeyForm, KeyFormSet
-from providers.models import (
-    Deployment,
-    Endpoint,
-    EndpointState,
-    Key,
-    KeyState,
-    MachineState,
-    Provider,
-)
+from providers.machine import EndpointState, KeyState, MachineState
+from providers.models import Deployment, Endpoint, Key, Provider
 from usage.pages import Humane, ReadOnlyInline, StackedInline, TabularInline, column, instant
 
 TIMEOUTS = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from decimal import Decimal
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator, URLValidator
@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from changes.models import Versioned
-from providers import rules, secrets
+from providers import secrets
 from providers.checks import (
     check_base_url,
     check_capabilities,
@@ -23,6 +23,9 @@ from providers.checks import (
 )
 from providers.drills import Drill  # noqa: F401 - one of this app's tables
 from providers.events import StateEvent  # noqa: F401 - one of this app's tables
+from providers.failurerules import FailureRule  # noqa: F401 - one of this app's tables
+from providers.formats import Format
+from providers.machine import EndpointState, KeyState  # noqa: F401 - two of this app's tables
 from providers.priced import Priced
 from usage.money import MoneyField
 from usage.pricing import Price
@@ -33,19 +36,30 @@ MODEL_NAME = RegexValidator(
 )
 
 
-class Format(models.TextChoices):
-    OPENAI_CHAT = "openai_chat", "OpenAI Chat"
-    OPENAI_RESPONSES = "openai_responses", "OpenAI Responses"
-    ANTHROPIC = "anthropic", "Anthropic Messages"
-    GEMINI = "gemini", "Gemini"
-
-
 class RoutingMode(models.TextChoices):
     PROVIDER_FIRST = "provider_first", _("provider's priority, then key's")
     KEY_FIRST = "key_first", _("key's priority, across providers")
     WEIGHTED = "weighted", _("by weight alone")
     CHEAPEST = "cheapest", _("cheapest for us first")
     FASTEST = "fastest", _("fastest to its first token first")
+
+
+def _seconds(label: Any) -> models.FloatField[float | None, float | None]:
+    """A timeout, for which the server's own holds where it is empty."""
+    return models.FloatField(
+        label, null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
+    )
+
+
+def _concurrency(help_text: Any) -> models.PositiveIntegerField[int | None, int | None]:
+    """How many requests at a time; empty for no limit that an operator set."""
+    return models.PositiveIntegerField(
+        _("concurrent requests"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=help_text,
+    )
 
 
 class Provider(Versioned):
@@ -73,15 +87,11 @@ class Provider(Versioned):
         _("website"), max_length=200, blank=True, validators=[URLValidator(schemes=["http", "https"])]
     )
     note = models.TextField(_("note"), blank=True)
-    concurrency_limit = models.PositiveIntegerField(
-        _("concurrent requests"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_(
+    concurrency_limit = _concurrency(
+        _(
             "At most so many at a time, with all its keys together. Empty: no limit. "
             "One in ten is kept for consumers that have few under way."
-        ),
+        )
     )
     # No form, list or API shows this before the work that enforces it.
     monthly_quota = MoneyField(_("monthly quota"), null=True, blank=True)
@@ -152,46 +162,16 @@ class Endpoint(Versioned):
         validators=[check_quirks],
         help_text=_("Named small deviations of this vendor, such as no_include_usage."),
     )
-    connect_timeout = models.FloatField(
-        _("connect timeout"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0.1)],
-        help_text=_("Seconds."),
-    )
-    first_byte_timeout = models.FloatField(
-        _("first byte timeout"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0.1)],
-        help_text=_("Seconds."),
-    )
-    first_event_timeout = models.FloatField(
-        _("first event timeout"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0.1)],
-        help_text=_("Seconds."),
-    )
-    idle_timeout = models.FloatField(
-        _("idle timeout"), null=True, blank=True, validators=[MinValueValidator(0.1)], help_text=_("Seconds.")
-    )
-    total_timeout = models.FloatField(
-        _("total timeout"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0.1)],
-        help_text=_("Seconds."),
-    )
-    concurrency_limit = models.PositiveIntegerField(
-        _("concurrent requests"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_(
+    connect_timeout = _seconds(_("connect timeout"))
+    first_byte_timeout = _seconds(_("first byte timeout"))
+    first_event_timeout = _seconds(_("first event timeout"))
+    idle_timeout = _seconds(_("idle timeout"))
+    total_timeout = _seconds(_("total timeout"))
+    concurrency_limit = _concurrency(
+        _(
             "At most so many at a time, with all keys together. Empty: no limit. "
             "One in ten is kept for consumers that have few under way."
-        ),
+        )
     )
     probe_seconds = models.FloatField(
         _("probed every"),
@@ -285,15 +265,11 @@ class Key(Versioned):
             "stays warm. 0: not at all."
         ),
     )
-    concurrency_limit = models.PositiveIntegerField(
-        _("concurrent requests"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_(
+    concurrency_limit = _concurrency(
+        _(
             "At most so many at a time. Empty: learned from the vendor's throttling. "
             "One in ten is kept for consumers that have few under way."
-        ),
+        )
     )
     # No form, list or API shows these before the work that enforces them.
     rpm_limit = models.IntegerField(_("requests per minute"), null=True, blank=True)
@@ -464,208 +440,6 @@ class Deployment(Priced):
 
     def price_source(self) -> str:
         return f"deployment {self.model} at {self.provider}"
-
-
-class FailureVerdict(models.TextChoices):
-    """What an operator may say that an error means: keys of `relay.failover.VERDICTS`."""
-
-    CALLER = "caller", _("the caller's own mistake: told at once, as 400, 413, 415 or 422")
-    POLICY = "policy", _("passed on verbatim: told at once, with upstream's own status")
-    UNSUPPORTED = "unsupported", _("model not served there: next; for this model the endpoint comes last")
-    UNSUPPORTED_REQUEST = (
-        "unsupported_request",
-        _("kind of request not served there: next; for this model the endpoint comes last"),
-    )
-    NOT_PERMITTED = "not_permitted", _("model not open to this key: next; for this model the key comes last")
-    KEY_REFUSED = "key_refused", _("key refused: next; the key is disabled until it is probed")
-    OUT_OF_MONEY = "out_of_money", _("key out of money: next; the key is parked")
-    THROTTLED = "throttled", _("throttled: next; the key cools as long as upstream says")
-    OVERLOADED = "overloaded", _("vendor overloaded: next; a failure of the endpoint")
-    SERVER_ERROR = "server_error", _("vendor failed: next; a failure of key and endpoint")
-
-
-class FailureRule(Versioned):
-    """What an error of an upstream means, where the built-in lines would take it for something else."""
-
-    name = models.CharField(
-        _("name"), max_length=80, unique=True, help_text=_("Records of failed attempts name it.")
-    )
-    order = models.IntegerField(_("order"), default=100, help_text=_("Lower is asked first."))
-    is_active = models.BooleanField(_("active"), default=True, help_text=_("While off, it is not asked."))
-    provider = models.ForeignKey(
-        Provider,
-        models.CASCADE,
-        null=True,
-        blank=True,
-        related_name="failure_rules",
-        verbose_name=_("provider"),
-        help_text=_("Empty: whoever says it."),
-    )
-    format = models.CharField(
-        _("format"), max_length=20, blank=True, choices=Format.choices, help_text=_("Empty: any.")
-    )
-    status = models.CharField(
-        _("status"),
-        max_length=100,
-        blank=True,
-        help_text=_(
-            "Such as 400, or 400, 403, 5xx. An error inside a 200 counts as the status that it means. "
-            "Empty: any."
-        ),
-    )
-    error_type = models.CharField(
-        _("error type or code"),
-        max_length=200,
-        blank=True,
-        help_text=_("As upstream writes it, whole, such as insufficient_quota. Empty: any."),
-    )
-    text = models.CharField(
-        _("text"),
-        max_length=300,
-        blank=True,
-        help_text=_(
-            "Words that stand in upstream's message; letters, not a pattern. Case and the amount of blanks "
-            "do not count. Empty: any."
-        ),
-    )
-    verdict = models.CharField(_("verdict"), max_length=24, choices=FailureVerdict.choices)
-    note = models.TextField(_("note"), blank=True)
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
-
-    class Meta:
-        verbose_name = _("failure rule")
-        verbose_name_plural = _("failure rules")
-        ordering = ("order", "pk")
-
-    def __str__(self) -> str:
-        return self.name
-
-    def plain(self) -> rules.FailureRule:
-        """The rule as the relay asks it. Raises ValueError for a status past validation."""
-        return rules.FailureRule(
-            id=self.pk or 0,
-            name=self.name,
-            reason=self.verdict,
-            provider_id=self.provider_id,
-            format=self.format,
-            statuses=rules.statuses(self.status),
-            error_type=rules.folded(self.error_type),
-            text=rules.folded(self.text),
-        )
-
-    def clean(self) -> None:
-        super().clean()
-        if not (self.status or self.error_type.strip() or self.text.strip()):
-            raise ValidationError(
-                _("It would take every error there is: give a status, an error type or a text.")
-            )
-        try:
-            rules.statuses(self.status)
-        except ValueError as error:
-            raise ValidationError(
-                {
-                    "status": ValidationError(
-                        _("“%(part)s” is no status of an error: write 400 to 599, 4xx or 5xx."),
-                        params={"part": str(error)},
-                    )
-                }
-            ) from error
-        if rules.REMOVED in self.text:
-            raise ValidationError(
-                {
-                    "text": ValidationError(
-                        _("“%(mark)s” stands in records for what was taken out of a message: leave it out."),
-                        params={"mark": rules.REMOVED},
-                    )
-                }
-            )
-        if self.provider is not None and self.format:
-            spoken = set(self.provider.endpoints.values_list("format", flat=True))
-            if spoken and self.format not in spoken:
-                raise ValidationError(
-                    {
-                        "format": ValidationError(
-                            _("It can never hold: %(provider)s has no endpoint of this format."),
-                            params={"provider": self.provider},
-                        )
-                    }
-                )
-
-    def check_place(self) -> None:
-        """Raises ValidationError where another live rule asks the same, or one asked before it takes all
-        that it speaks of."""
-        if not self.is_active:
-            return
-        own, place = self.plain(), (self.order, self.pk or math.inf)
-        others = FailureRule.objects.filter(is_active=True).exclude(pk=self.pk)
-        for other in others:
-            known = other.plain()
-            same = known.covers(own) and own.covers(known)
-            if same or (known.covers(own) and (other.order, other.pk) < place):
-                told = (
-                    _("The rule “%(other)s” asks for the same already: change that one, or switch it off.")
-                    if same
-                    else _(
-                        "It can never decide: the rule “%(other)s” is asked before it, and takes every error "
-                        "that this one speaks of. Give it a lower order than %(order)d."
-                    )
-                )
-                raise ValidationError(told, params={"other": other, "order": other.order})
-
-
-class MachineState(models.Model):
-    """What automation knows and decides, and what operators ask of it; never the operator's own switch."""
-
-    verdict = models.CharField(_("last verdict"), max_length=24, blank=True)
-    reason = models.CharField(_("reason"), max_length=300, blank=True)
-    disabled_at = models.DateTimeField(_("disabled by machine at"), null=True, blank=True)
-    cooling_until = models.DateTimeField(_("cooling until"), null=True, blank=True)
-    breaker = models.CharField(_("breaker"), max_length=10, blank=True)
-    opened_until = models.DateTimeField(_("breaker open until"), null=True, blank=True)
-    openings = models.PositiveIntegerField(_("openings in a row"), default=0)
-    learned_limit = models.FloatField(_("learned concurrency"), null=True, blank=True)
-    detail = models.JSONField(_("detail"), default=dict, blank=True)
-    last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)
-    last_error = models.CharField(_("last error"), max_length=300, blank=True)
-    last_error_at = models.DateTimeField(_("last error at"), null=True, blank=True)
-    probed_at = models.DateTimeField(_("last probed at"), null=True, blank=True)
-    probe_result = models.CharField(_("last probe"), max_length=300, blank=True)
-    updated_at = models.DateTimeField(_("updated at"), null=True, blank=True)
-    # What operators ask of the machine, by `providers.states`.
-    parked_until = models.DateTimeField(_("parked until"), null=True, blank=True)
-    parked_reason = models.CharField(_("why it is parked"), max_length=300, blank=True)
-    parked_by = models.CharField(_("parked by"), max_length=150, blank=True)
-    recovered_at = models.DateTimeField(_("recovered by hand at"), null=True, blank=True)
-    probe_asked_at = models.DateTimeField(_("probe asked for at"), null=True, blank=True)
-
-    class Meta:
-        abstract = True
-
-
-class KeyState(MachineState):
-    key = models.OneToOneField(
-        Key, models.CASCADE, primary_key=True, related_name="state", verbose_name=_("key")
-    )
-
-    class Meta:
-        verbose_name = _("key state")
-        verbose_name_plural = _("key states")
-
-    def __str__(self) -> str:
-        return str(self.key)
-
-
-class EndpointState(MachineState):
-    endpoint = models.OneToOneField(
-        Endpoint, models.CASCADE, primary_key=True, related_name="state", verbose_name=_("endpoint")
-    )
-
-    class Meta:
-        verbose_name = _("endpoint state")
-        verbose_name_plural = _("endpoint states")
-
-    def __str__(self) -> str:
-        return str(self.endpoint)
 
 
 def price_of(deployment: Deployment) -> Price | None:

@@ -16,7 +16,8 @@ from django.utils import timezone
 
 from changes.models import note
 from providers.events import Condition, StateEvent
-from providers.models import Endpoint, EndpointState, Key, KeyState, MachineState
+from providers.machine import EndpointState, KeyState, MachineState
+from providers.models import Endpoint, Key
 from providers.types import Stored
 from usage.columns import Table
 from usage.ids import request_id

@@ -144,7 +144,7 @@ class Stream:
             if end and ctx.api_format == "gemini":
                 end = await self._hold(winner, end)
             winner.log.ended = True
-            job.engine.succeeded(winner.log.target)
+            job.engine.monitor.succeeded(winner.log.target)
             self._settle("ok")
             if end:
                 yield end
@@ -289,7 +289,7 @@ class Stream:
         winner.log.verdict, winner.log.phase = "partial", "stream"
         # One that gave for all that time is slow, or has much to say: no failure.
         if reason != "total_timeout" and not self.ctx.drilled:
-            engine.failed(winner.log.target, reason, None, self._job.brief.kind)
+            engine.monitor.failed(winner.log.target, reason, None, self._job.brief.kind)
         self.ctx.mark_failed(504 if code == "timeout" else 502, text)
         fault = Fault(code, _PUBLIC.get(code, "The upstream broke off its answer."))
         self._settle(

@@ -141,7 +141,7 @@ async def run(job: Job, take: Take[W]) -> W:
             if job.session is not None:
                 engine.affinity.keep(job.session, target, job.plan, log.began)
             if isinstance(winner, WholeWinner):
-                engine.succeeded(target)
+                engine.monitor.succeeded(target)
             elif (
                 not engine.health.well
             ):  # it may still break; but where it was a probe the next need not wait
@@ -390,7 +390,7 @@ def _failed(job: Job, target: Target, log: AttemptLog, failure: UpstreamFailure)
     job.ctx.mark_failed(status, log.error_text)
     job.engine.ledger.attempt_end(job.ctx, log)
     if not job.ctx.drilled:
-        job.engine.failed(target, reason, failure.retry_after, job.brief.kind)
+        job.engine.monitor.failed(target, reason, failure.retry_after, job.brief.kind)
     return Failed(reason, target.endpoint_id, failure.status, failure.retry_after)
 
 

@@ -27,21 +27,18 @@ from consumers.throttle import Throttle
 from providers import catalog, states
 from providers.catalog import Catalog
 from providers.drills import Drill, played
-from providers.models import KeyState
-from providers.types import Target
 from relay.affinity import Affinity, Place, Session
 from relay.breaker import Rules
 from relay.channel import Channel
 from relay.context import StreamContext
 from relay.drills import Drills
 from relay.errors import Refused
-from relay.failover import OVERLOADED, THROTTLED, judge
-from relay.health import Health, Turn
+from relay.health import Health
 from relay.hints import Held, Pinned
 from relay.knobs import Knobs
-from relay.learned import Learned
 from relay.ledger import Ledger
 from relay.memory import Memory
+from relay.monitor import Monitor, learned_limits
 from relay.pace import Paces
 from relay.prober import Prober
 from relay.recording import recorded
@@ -112,9 +109,10 @@ class Engine:
             self.channel = Channel(
                 knobs.redis_url, f"{knobs.redis_prefix}hints", self.ledger.worker, self._hear
             )
+        self.monitor = Monitor(self.health, self.in_flight, self.ledger, self.channel)
         self.prober = Prober(
-            catalog=lambda: self.catalog, health=self.health, upstream=self.upstream, turned=self._turned,
-            told=self.ledger.probed, chance=random.random,
+            catalog=lambda: self.catalog, health=self.health, upstream=self.upstream,
+            turned=self.monitor.turned, told=self.ledger.probed, chance=random.random,
         )  # fmt: skip
         self.affinity = Affinity(knobs.caller_cache, self._tell_pin if self.channel is not None else None)
         self.paces = Paces()
@@ -150,7 +148,7 @@ class Engine:
         self._position = await self.in_thread(feed.latest)
         self.catalog = await self.in_thread(catalog.build)
         await self._know(None)
-        self.in_flight.learned.update(await self.in_thread(_learned_limits))
+        self.in_flight.learned.update(await self.in_thread(learned_limits))
         await self._read_drills()
         await self.upstream.__aenter__()
         self.ledger.open()
@@ -159,7 +157,7 @@ class Engine:
             asyncio.create_task(self._every(PATROL, self._patrol)),
             asyncio.create_task(self._every(SYNC, self._sync)),
             asyncio.create_task(self._every(USED, self._tell_used)),
-            asyncio.create_task(self._every(FORGET, self._forget)),
+            asyncio.create_task(self._every(FORGET, self.monitor.forget)),
             asyncio.create_task(self._every(REAP, self._reap)),
             asyncio.create_task(self.in_flight.run()),
             asyncio.create_task(self.prober.run()),
@@ -321,39 +319,8 @@ class Engine:
         if ctx.blocked_since == blocked_since and ctx in self.sending:
             _cut_off(ctx)
 
-    # Health
+    # Hints
     # --------------------------------------------------------------------------------------------------
-
-    def failed(self, target: Target, reason: str, retry_after: float | None, kind: str) -> None:
-        """An attempt at a request of a kind failed, for a reason of `failover.VERDICTS`."""
-        now = time.monotonic()
-        endpoint = self.health.endpoints.get(target.endpoint_id)
-        broken = endpoint is not None and endpoint.state != "closed"
-        self._turned(self.health.failed(target, reason, retry_after, now, kind=kind))
-        meaning = judge(reason).meaning
-        # An outage does not tell how many requests at a time are too many.
-        if meaning == THROTTLED or (meaning == OVERLOADED and not broken):
-            self.in_flight.throttled(target, reason, now)
-
-    def succeeded(self, target: Target) -> None:
-        """An attempt has an answer."""
-        if not self.health.well:
-            self._turned(self.health.succeeded(target, time.monotonic()))
-
-    def _turned(self, turns: Sequence[Turn]) -> None:
-        """Tells the journal and the other processes what changed in the health of keys and endpoints."""
-        if not turns:
-            return
-        self.ledger.turned(turns)
-        if self.channel is not None:
-            now, worker = time.monotonic(), self.channel.worker
-            self.channel.tell(
-                Held(
-                    worker, each.table, each.id, each.part.state,
-                    max(0.0, each.part.cooling_until - now), each.part.cooling_for,
-                )
-                for each in turns
-            )  # fmt: skip
 
     def _tell_pin(self, session: Session, place: Place, seconds: float) -> None:
         if self.channel is not None:
@@ -420,11 +387,10 @@ class Engine:
     async def _know(self, objects: Collection[str] | None) -> None:
         """Reads what the tables say of the health of these objects (None: all), and obeys it."""
         rows = await self.in_thread(states.load, objects)
-        wall, now = time.time(), time.monotonic()
+        self.monitor.know(rows)
         for row in rows:
-            self.health.know(row, wall, now)
             if objects is not None and row.probe_asked_at is not None:
-                self.prober.obey(row.table, row.id, row.probe_asked_at / 1000, wall)
+                self.prober.obey(row.table, row.id, row.probe_asked_at / 1000, time.time())
 
     async def _review(self, seen: Sequence[feed.Seen]) -> None:
         """Ends the open requests of API keys that no longer work."""
@@ -467,10 +433,6 @@ class Engine:
     async def _tell_used(self) -> None:
         self.ledger.tell_used()
 
-    async def _forget(self) -> None:
-        if not self.health.well:
-            self._turned(self.health.forget(time.monotonic()))
-
     async def _reap(self) -> None:
         longest = max(self.knobs.stream_total_timeout, self.knobs.whole_total_timeout)
         self.in_flight.reap(longest, time.monotonic())
@@ -486,13 +448,6 @@ def _cut_off(ctx: StreamContext) -> None:
         ctx.cut()
     elif ctx.task is not None:
         ctx.task.cancel()
-
-
-def _learned_limits() -> dict[int, Learned]:
-    """What keys taught before this process was started. Blocking; raises django.db.Error."""
-    rows = KeyState.objects.exclude(learned_limit=None).values_list("pk", "learned_limit", "detail")
-    now = time.monotonic()
-    return {pk: Learned.restored(limit, detail, now) for pk, limit, detail in rows if limit is not None}
 
 
 def _stored_ref(ctx: StreamContext) -> StoredRef | None:

@@ -29,8 +29,9 @@ from consumers import auth
 from consumers.models import ApiKey
 from providers.catalog import live_rules
 from providers.checks import CAPABILITIES
+from providers.formats import Format
 from providers.forms import CAPABILITY_NAMES
-from providers.models import Format, Provider, RoutingMode
+from providers.models import Provider, RoutingMode
 from providers.rules import FailureRule
 from relay import engine as engines
 from relay.dryrun import Held, Outcome, failure_of, outcome_of

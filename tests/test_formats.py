@@ -8,7 +8,7 @@ import pytest
 
 from aether import demo
 from providers import checks
-from providers.models import Format
+from providers.formats import Format
 from relay.headers import FORWARDED_TO
 from relay.routes import ROUTES
 from simulator import frames

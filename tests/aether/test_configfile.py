@@ -21,7 +21,8 @@ from consumers.auth import load
 from consumers.digest import digest
 from consumers.models import ApiKey, Consumer
 from providers.catalog import build
-from providers.models import Deployment, Endpoint, FailureRule, Key, Model, Provider
+from providers.failurerules import FailureRule
+from providers.models import Deployment, Endpoint, Key, Model, Provider
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

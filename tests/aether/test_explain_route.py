@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from aether.management.commands.explain_route import table
 from consumers.models import ApiKey, Consumer
-from providers.models import Deployment, Key, KeyState, Provider
+from providers.machine import KeyState
+from providers.models import Deployment, Key, Provider
 from tests.pages import world
 
 pytestmark = pytest.mark.django_db

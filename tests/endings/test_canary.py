@@ -17,7 +17,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from consumers.models import ApiKey, ApiKeyState, Consumer
-from providers.models import Deployment, Endpoint, EndpointState, Key, KeyState, Model, Provider
+from providers.machine import EndpointState, KeyState
+from providers.models import Deployment, Endpoint, Key, Model, Provider
 from simulator.faults import FAULTS
 from tests.counts import PROOF, count
 from tests.endings.canaries import (

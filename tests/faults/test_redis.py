@@ -127,5 +127,5 @@ async def assert_heard(told: Engine, other: Engine) -> None:
     target = next(iter(told.plans.values())).targets[0]
     async with asyncio.timeout(20):
         while target.key_id not in other.health.keys:
-            told.failed(target, "throttled", 60.0, GENERATE)
+            told.monitor.failed(target, "throttled", 60.0, GENERATE)
             await asyncio.sleep(0.1)

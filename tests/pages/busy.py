@@ -12,7 +12,8 @@ from uuid import UUID
 from django.core.management import call_command
 
 from consumers.models import ApiKey, Consumer
-from providers.models import Deployment, Endpoint, Key, KeyState, Model, Provider
+from providers.machine import KeyState
+from providers.models import Deployment, Endpoint, Key, Model, Provider
 from usage.charge import Charge, charge
 from usage.ids import attempt_id, request_id
 from usage.models import Attempt, PriceSnapshot, Record

@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from consumers.models import ApiKey, Consumer, Membership, User
-from providers.models import Deployment, Endpoint, Format, Key, Model, Provider
+from providers.formats import Format
+from providers.models import Deployment, Endpoint, Key, Model, Provider
 from tests.pages import world
 from usage.models import Record
 from usage.pages import Ledger, LongPage

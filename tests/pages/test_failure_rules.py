@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from changes.models import Change
-from providers.models import FailureRule
+from providers.failurerules import FailureRule
 from relay.breaker import COOLING, OPEN, PARKED, Part, Rules
 from relay.failover import LINES, VERDICTS
 from relay.scheduler import EXCLUSIVE, NOT_SERVED, UNPRICED

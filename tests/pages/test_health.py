@@ -16,7 +16,8 @@ from changes.models import Change
 from providers import states
 from providers.cells import left
 from providers.events import StateEvent
-from providers.models import Endpoint, EndpointState, Key, KeyState, Provider
+from providers.machine import EndpointState, KeyState
+from providers.models import Endpoint, Key, Provider
 from tests.pages import world
 from usage.models import HealthBucket
 from usage.timelines import CELLS, Cell, span_of, timelines, together

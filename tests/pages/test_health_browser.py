@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, expect
 
 from providers import states
 from providers.events import StateEvent
-from providers.models import Endpoint, EndpointState, Key, KeyState, Provider
+from providers.machine import EndpointState, KeyState
+from providers.models import Endpoint, Key, Provider
 from tests.pages import world
 from tests.pages.browser import FOLDER, NARROW, WIDE, visit
 from usage.models import HealthBucket

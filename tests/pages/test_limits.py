@@ -16,7 +16,8 @@ from django.urls import reverse
 
 from aether.unfold import UNFOLD
 from consumers.models import ApiKey, Budget, Consumer, Entry, User
-from providers.models import Endpoint, Key, KeyState, Provider
+from providers.machine import KeyState
+from providers.models import Endpoint, Key, Provider
 from tests.pages import world
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Browser
 
-from providers.models import FailureRule
+from providers.failurerules import FailureRule
 from tests.counts import count
 from tests.pages import world
 from tests.pages.browser import NARROW, WIDE, visit

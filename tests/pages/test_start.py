@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.views import defaults
 
 from consumers.models import User
-from providers.models import EndpointState, Key
+from providers.machine import EndpointState
+from providers.models import Key
 from tests.pages import world
 from usage.models import DeadLetter
 

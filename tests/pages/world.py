@@ -18,16 +18,9 @@ from consumers.models import ApiKey, ApiKeyState, Consumer, Membership, User
 from providers import states
 from providers.drills import Drill
 from providers.events import StateEvent
-from providers.models import (
-    Deployment,
-    Endpoint,
-    EndpointState,
-    FailureRule,
-    Key,
-    KeyState,
-    Model,
-    Provider,
-)
+from providers.failurerules import FailureRule
+from providers.machine import EndpointState, KeyState
+from providers.models import Deployment, Endpoint, Key, Model, Provider
 from usage.ids import attempt_id, request_id
 from usage.models import (
     ApiKeyRollup,

@@ -12,7 +12,8 @@ from django.utils import timezone
 from changes.models import Change
 from providers import states
 from providers.events import Condition, StateEvent
-from providers.models import Endpoint, EndpointState, Key, KeyState, Provider
+from providers.machine import EndpointState, KeyState
+from providers.models import Endpoint, Key, Provider
 from providers.types import Stored
 from tests.usage.conftest import OpenJournal, OpenRecorder, journals, open_journal, open_recorder
 from tests.usage.journals import START

@@ -14,7 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from consumers.models import ApiKey
-from providers.models import Deployment, Key, KeyState, Model
+from providers.machine import KeyState
+from providers.models import Deployment, Key, Model
 from relay.explaining import Explained, explained, unopened
 from tests.pages import world
 from tests.relay.asks import Ask

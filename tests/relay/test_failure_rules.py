@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from providers.models import FailureRule, Key, Provider
+from providers.failurerules import FailureRule
+from providers.models import Key, Provider
 from simulator.compose import TEXT
 from tests.relay.asks import ASKS, Ask, error, text
 from tests.relay.harness import House, house

@@ -14,7 +14,8 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from providers import states
-from providers.models import Key, KeyState
+from providers.machine import KeyState
+from providers.models import Key
 from providers.types import Stored, Target
 from relay.breaker import Rules
 from relay.health import Health

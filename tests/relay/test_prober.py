@@ -16,7 +16,8 @@ from django.utils import timezone
 from aether.recording import appliers
 from providers import states
 from providers.events import StateEvent
-from providers.models import Endpoint, Key, KeyState
+from providers.machine import KeyState
+from providers.models import Endpoint, Key
 from relay import prober
 from relay.breaker import Part, Rules
 from simulator.core import Seen

@@ -15,7 +15,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from consumers.models import ApiKey, Consumer
-from providers.models import Deployment, Endpoint, Key, KeyState, Provider
+from providers.machine import KeyState
+from providers.models import Deployment, Endpoint, Key, Provider
 from relay.retries import pause
 from tests.counts import count
 from tests.relay.asks import ASKS, STREAMED, WHOLE, Ask, error

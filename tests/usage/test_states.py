@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from consumers.models import ApiKey, ApiKeyState, Consumer
-from providers.models import Key, KeyState, Provider
+from providers.machine import KeyState
+from providers.models import Key, Provider
 from tests.usage.conftest import OpenJournal, OpenRecorder
 from tests.usage.journals import START, finished
 from usage.models import DeadLetter, Record
