@@ -47,6 +47,11 @@ class Throttle:
             return 0
         return max(0, math.ceil(times[0] + WINDOW - now))
 
+    def count(self, address: str, now: float) -> int:
+        """How many bad keys of the address are remembered of the last minute; of more than `most` the newest
+        count."""
+        return sum(now - each < WINDOW for each in self.bad.get(source_of(address), ()))
+
     def forget(self, now: float) -> None:
         """Lets go of the addresses that have been quiet for a minute."""
         while self.bad:

@@ -11,13 +11,16 @@ from relay.answer import Answer
 from relay.call import Call
 from relay.engine import Engine
 from relay.errors import Refused
-from relay.refusals import fresh_id, render
+from relay.refusals import unrecorded
 from relay.routes import MODELS, Match, format_of, match
-from relay.shedding import Rank
+from relay.shedding import BACKLOG, CROWD, LOOP, MEMORY, Rank
+from usage.refusal import Rule
 from wire.types import Fault
 
 PRIORITY = b"x-aether-priority"
 """Header by which a client calls its own request one that can wait: `batch`."""
+
+RULES = {LOOP: Rule.EVENT_LOOP, MEMORY: Rule.MEMORY, BACKLOG: Rule.JOURNAL, CROWD: Rule.UNDER_WAY}
 
 
 def turned_away(engine: Engine, call: Call) -> Answer | None:
@@ -27,15 +30,28 @@ def turned_away(engine: Engine, call: Call) -> Answer | None:
     wait = engine.throttle.wait(call.address, now)
     if wait and rank_of(engine, call) is Rank.ANONYMOUS:  # a key that memory knows is no guess
         text = "Too many bad API keys came from this address; try again later."
-        return _told(call, Refused(Fault("rate_limited", text), retry_after=wait))
+        bad = engine.throttle.count(call.address, now)
+        return _told(
+            call,
+            Refused(Fault("rate_limited", text), retry_after=wait, rule=Rule.BAD_KEYS, measured=bad),
+        )
     shedding = engine.shedding
     if not shedding.pressed and len(engine.open) < shedding.crowd:
         return None
-    reason = shedding.refuses(rank_of(engine, call), len(engine.open), now)
+    under_way = len(engine.open)
+    reason = shedding.refuses(rank_of(engine, call), under_way, now)
     if not reason:
         return None
     text = "The relay is overloaded; try again in a moment."
-    return _told(call, Refused(Fault("overloaded", text), retry_after=shedding.retry_after(reason)))
+    return _told(
+        call,
+        Refused(
+            Fault("overloaded", text),
+            retry_after=shedding.retry_after(reason),
+            rule=RULES[reason],
+            measured=shedding.measured(reason, under_way),
+        ),
+    )
 
 
 def rank_of(engine: Engine, call: Call) -> Rank:
@@ -64,4 +80,4 @@ def client_format(call: Call, found: Match | None) -> str:
 
 
 def _told(call: Call, error: Refused) -> Answer:
-    return render(error, client_format(call, match(call.method, call.path)), fresh_id())
+    return unrecorded(error, client_format(call, match(call.method, call.path)))

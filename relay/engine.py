@@ -32,7 +32,7 @@ from relay.breaker import Rules
 from relay.channel import Channel
 from relay.context import StreamContext
 from relay.drills import Drills
-from relay.errors import Refused
+from relay.errors import SOON, Refused, some_of
 from relay.health import Health
 from relay.hints import Held, Pinned
 from relay.knobs import Knobs
@@ -49,6 +49,7 @@ from relay.shedding import Shedding
 from relay.slots import InFlight
 from relay.upstream import Upstream
 from relay.watchdog import Watchdog
+from usage.refusal import Rule
 from wire.types import GENERATE, Fault
 
 log = logging.getLogger("aether.relay")
@@ -245,7 +246,10 @@ class Engine:
         """Counts bytes of a buffered body. Raises Refused when all of them together would pass the bound."""
         if self.body_bytes + size > self.knobs.body_memory:
             text = "The relay holds too many request bodies right now; try again in a moment."
-            raise Refused(Fault("overloaded", text), retry_after=1)
+            raise Refused(
+                Fault("overloaded", text), retry_after=some_of(SOON), rule=Rule.BODY_MEMORY,
+                measured=self.body_bytes // 1_000_000,
+            )  # fmt: skip
         self.body_bytes += size
         ctx.body_held += size
 

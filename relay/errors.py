@@ -11,20 +11,37 @@ Unreadable         the client never finished its body: no answer can be owed, no
 
 from __future__ import annotations
 
+import random
+
+from usage.refusal import Rule
 from wire.types import Fault, InbandError
+
+SOON = 5.0
+"""Most seconds that a client is told to wait for what passes by itself in a moment."""
+
+
+def some_of(seconds: float) -> int:
+    """Whole seconds for a client to wait, 1 to so many: full jitter, or all who are refused together would
+    come back together (resilience.md, "Retries")."""
+    return random.randint(1, max(1, round(seconds)))
 
 
 class RelayError(Exception):
     """An error with its public words. `retry_after` is whole seconds, or None. `body`, where not empty, is
     the vendor's own error object, scrubbed, to be sent in place of our envelope. `allow` are the methods that
-    a path has, where another was tried."""
+    a path has, where another was tried. `rule` of ours refused it, by what was `measured` then, in the rule's
+    own unit; None where the words say it all."""
 
     outcome = "rejected"
 
-    def __init__(self, fault: Fault, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, fault: Fault, *, retry_after: int | None = None, rule: Rule | None = None, measured: int = 0
+    ) -> None:
         super().__init__(fault.text)
         self.fault = fault
         self.retry_after = retry_after
+        self.rule = rule
+        self.measured = measured
         self.body = b""
         self.allow: tuple[str, ...] = ()
         self.code = fault.code

@@ -15,6 +15,7 @@ from relay.answer import Answer
 from relay.call import Call
 from relay.errors import Refused
 from relay.routes import Match
+from usage.refusal import Rule
 from wire.types import Fault
 
 
@@ -37,7 +38,8 @@ def answer(catalog: Catalog, caller: Caller, found: Match, *, api_format: str, r
         )
         if entry is None:
             raise Refused(
-                Fault("model_not_found", f"There is no model {found.name!r} for this API key.", "model")
+                Fault("model_not_found", f"There is no model {found.name!r} for this API key.", "model"),
+                rule=Rule.NOT_LISTED,
             )
         value = _ONE[api_format](entry)
     else:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from django.db import DatabaseError
 
@@ -24,11 +24,11 @@ from relay.call import Call
 from relay.context import StreamContext
 from relay.desk import client_format, secret_of
 from relay.engine import Engine
-from relay.errors import Exhausted, Interrupted, Refused, RelayError, Unreadable
+from relay.errors import SOON, Exhausted, Interrupted, Refused, RelayError, Unreadable, some_of
 from relay.estimate import estimated_count
 from relay.failover import UNSUPPORTED, final_fault, judge
 from relay.payload import JsonBody, Payload, Upload
-from relay.refusals import internal, render, too_large
+from relay.refusals import internal, render, telling_id, too_large
 from relay.routes import MODELS, Match, allowed_methods, match
 from relay.scheduler import (
     EXCLUSIVE,
@@ -43,6 +43,7 @@ from relay.scheduler import (
     plan,
 )
 from usage import ids
+from usage.refusal import Rule
 from wire import FORMATS
 from wire.types import COUNT_TOKENS, STORED, TRANSCRIBE, BadRequest, Brief, Fault
 
@@ -50,6 +51,8 @@ log = logging.getLogger("aether.relay")
 
 LONGEST_WAIT = 600.0
 """Seconds that a client is ever told to wait."""
+NOBODY_SECONDS = 30.0
+"""Seconds that it is told to wait, on the average, where nobody knows when there will be an upstream."""
 
 
 async def relay(engine: Engine, call: Call) -> Answer:
@@ -102,8 +105,9 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
         return await _stored(engine, call, ctx, caller, found)
     if engine.draining:
         raise Refused(
-            Fault("unavailable", "The server is going down; send the request again."), retry_after=1
-        )
+            Fault("unavailable", "The server is going down; send the request again."),
+            retry_after=some_of(SOON), rule=Rule.DRAINING, measured=len(engine.open),
+        )  # fmt: skip
     engine.enter(ctx)
     try:
         payload, brief = await _read(engine, call, ctx, found)
@@ -146,11 +150,19 @@ async def _authenticated(engine: Engine, call: Call, api_format: str) -> auth.Ca
     except auth.AuthError as error:
         if error.guess and engine.throttle.note(call.address, time.monotonic()):
             log.warning("%s sent too many bad API keys and is held back; a proxy of yours?", call.address)
-        raise Refused(error.fault) from error
+        bad = engine.throttle.count(call.address, time.monotonic()) if error.guess else 0
+        raise Refused(error.fault, rule=_rule_of(error), measured=bad) from error
     except DatabaseError as error:
         text = "API keys cannot be looked up right now; try again in a moment."
-        raise Refused(Fault("unavailable", text), retry_after=2) from error
+        fault = Fault("unavailable", text)
+        raise Refused(fault, retry_after=some_of(SOON), rule=Rule.DATABASE) from error
     return caller
+
+
+def _rule_of(error: auth.AuthError) -> Rule:
+    if error.guess:
+        return Rule.BAD_API_KEY
+    return {400: Rule.TWO_API_KEYS, 403: Rule.NETWORK}.get(error.status, Rule.NO_API_KEY)
 
 
 def _no_such_path(call: Call) -> Refused:
@@ -158,7 +170,7 @@ def _no_such_path(call: Call) -> Refused:
     unknown_verb = call.method == "POST" and ":" in call.path.rpartition("/")[2]
     if methods and not unknown_verb:
         text = f"{call.method} is not allowed for {_printable(call.path, 200)}; use {' or '.join(methods)}."
-        refused = Refused(Fault("method_not_allowed", text))
+        refused = Refused(Fault("method_not_allowed", text), rule=Rule.METHOD)
         refused.allow = methods
         return refused
     return Refused(
@@ -166,7 +178,8 @@ def _no_such_path(call: Call) -> Refused:
             "not_found",
             f"There is no {call.method} {_printable(call.path, 200)} here. Files, Batches, Realtime and "
             "WebSocket are not part of this version.",
-        )
+        ),
+        rule=Rule.NO_PATH,
     )
 
 
@@ -361,7 +374,8 @@ def _nobody(entry: ModelEntry, reasons: set[str], *, pinned: bool) -> RelayError
         text = f"{entry.name} is not served in this format; it is served in: {others}."
         return Refused(Fault("model_not_found", text, "model"))
     return Exhausted(
-        Fault("unavailable", f"No upstream for {entry.name} is in service right now."), retry_after=30
+        Fault("unavailable", f"No upstream for {entry.name} is in service right now."),
+        retry_after=some_of(2 * NOBODY_SECONDS),
     )
 
 
@@ -469,13 +483,21 @@ async def _stored(
 
 def refuse(engine: Engine, ctx: StreamContext, error: RelayError) -> Answer:
     """The answer for an error before the first byte; settles the request if it has a caller."""
-    answer = render(error, ctx.api_format, ctx.request_text)
-    if ctx.caller is not None and ctx.kind:
-        ctx.sent_status = answer.status
-        _keep_headers(ctx, answer.headers)
-        engine.settle(ctx, error.outcome, code=error.code, text=error.fault.text, answer=answer.body)
-    else:  # there will be no record: the log alone can tell what the request's id stands for
+    if ctx.caller is None or not ctx.kind:  # there will be no record: the id alone, and the log, can tell
+        if error.rule is not None:
+            ctx.request_text = telling_id(error)
+        answer = render(error, ctx.api_format, ctx.request_text)
         log.info("request %s was refused with %d: %s", ctx.request_text, answer.status, error.fault.text)
+        return answer
+    answer = render(error, ctx.api_format, ctx.request_text)
+    ctx.sent_status = answer.status
+    _keep_headers(ctx, answer.headers)
+    told: dict[str, Any] = {"retry_after": error.retry_after} if error.retry_after is not None else {}
+    if error.rule is not None:
+        told["refused"] = {"rule": error.rule.name.lower(), "measured": error.measured}
+    if told:
+        ctx.explanation = {**(ctx.explanation or {}), **told}
+    engine.settle(ctx, error.outcome, code=error.code, text=error.fault.text, answer=answer.body)
     return answer
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 
 from relay import headers as header_rules
 from relay.answer import Answer
-from relay.errors import Exhausted, Refused, RelayError
+from relay.errors import SOON, Exhausted, Refused, RelayError, some_of
 from relay.routes import format_of, is_relay_path
-from usage import ids
+from usage.refusal import RANDOM, Rule, refusal_id
 from wire import FORMATS
 from wire.types import Fault
 
@@ -32,49 +33,71 @@ def render(error: RelayError, api_format: str, request_id: str) -> Answer:
     return Answer(status, headers, body=body)
 
 
+def unrecorded(error: RelayError, api_format: str) -> Answer:
+    """The answer that tells `error`, of which nothing is kept: its id says what a record would."""
+    return render(error, api_format, telling_id(error))
+
+
+def telling_id(error: RelayError) -> str:
+    """An id that tells the rule of `error`, by what it went and how long the client is to wait. Raises
+    ValueError where it has no rule."""
+    if error.rule is None:
+        raise ValueError("no rule refused this")
+    milliseconds, wait = int(time.time() * 1000), error.retry_after or 0
+    return refusal_id(milliseconds, error.rule, error.measured, wait, os.urandom(RANDOM))
+
+
 def closed(method: str, path: str, *, why: str = "The relay is starting or stopping.") -> Answer:
     """503, while no engine is open."""
-    return render(Refused(Fault("unavailable", why), retry_after=1), format_of(method, path), fresh_id())
+    error = Refused(Fault("unavailable", why), retry_after=some_of(SOON), rule=Rule.CLOSED)
+    return unrecorded(error, format_of(method, path))
 
 
 def late(method: str, path: str) -> Answer:
     """408, for a body that did not arrive in time."""
-    answer = render(
-        Refused(Fault("request_timeout", "The request body took too long.")),
-        format_of(method, path),
-        fresh_id(),
-    )
+    fault = Fault("request_timeout", "The request body took too long.")
+    answer = unrecorded(Refused(fault, rule=Rule.BODY_LATE), format_of(method, path))
     answer.headers.append((b"connection", b"close"))
     return answer
 
 
 _UNFIT = {400: "invalid_request", 408: "request_timeout", 431: "too_large"}
+WHYS: Mapping[str, Rule] = {
+    "not well-formed": Rule.MALFORMED,
+    "more framing than body": Rule.FRAMING,
+    "another protocol": Rule.PROTOCOL,
+    "no host, or two": Rule.HOST,
+    "a transfer coding but chunked": Rule.CODING,
+    "a body that would be upgraded": Rule.UPGRADE,
+    "a fragment": Rule.FRAGMENT,
+    "head too large": Rule.HEAD_SIZE,
+    "head too slow": Rule.HEAD_SLOW,
+    "body too slow": Rule.BODY_SLOW,
+}
+"""What `aether.server` finds wrong with a request."""
 
 
 def unfit(status: int, path: str, why: str) -> Answer:
-    """400, 408 or 431, for what is no request that HTTP/1.1 lets us serve; `path` as far as it came."""
+    """400, 408 or 431, for what is no request that HTTP/1.1 lets us serve, for a reason of `WHYS`; `path` as
+    far as it came."""
     text = f"The request was not served: {why}."
+    error = Refused(Fault(_UNFIT[status], text, status=status), rule=WHYS[why])
     if is_relay_path(path):
-        fault = Fault(_UNFIT[status], text, status=status)
-        return render(Refused(fault), format_of("POST", path), fresh_id())
+        return unrecorded(error, format_of("POST", path))
     body = text.encode()
     kind = (b"content-type", b"text/plain; charset=utf-8")
-    return Answer(status, [kind, (b"content-length", str(len(body)).encode())], body=body)
+    headers = [kind, (b"content-length", str(len(body)).encode()), *header_rules.own(telling_id(error))]
+    return Answer(status, headers, body=body)
 
 
 def oversized(method: str, path: str, limit: int) -> Answer:
     """413, for a body that passes the limit while it comes in."""
-    return render(too_large(limit), format_of(method, path), fresh_id())
-
-
-def fresh_id() -> str:
-    """An id for an answer that the pipeline never saw."""
-    return ids.request_id(int(time.time() * 1000), os.urandom(9))
+    return unrecorded(too_large(limit), format_of(method, path))
 
 
 def too_large(limit: int) -> Refused:
     """The refusal of a body of more than `limit` bytes."""
-    return Refused(Fault("too_large", f"The request body is over {limit:,} bytes."))
+    return Refused(Fault("too_large", f"The request body is over {limit:,} bytes."), rule=Rule.BODY_SIZE)
 
 
 def internal() -> RelayError:

@@ -85,6 +85,7 @@ class Shedding:
         """Requests a second that are let in."""
         self._full = ""
         """Why nobody at all is let in: MEMORY or BACKLOG."""
+        self._memory, self._backlog = 0.0, 0
         self._lags: deque[tuple[float, float, int]] = deque()
         self._tokens = 0.0
         self._filled_at = 0.0
@@ -113,6 +114,7 @@ class Shedding:
 
     def look(self, memory: float, backlog: int) -> None:
         """Takes the part of the memory that is in use, and the bytes of journal that the database lacks."""
+        self._memory, self._backlog = memory, backlog
         self.closing, self._full = memory > self._memory_close, ""
         if memory > self._memory_refuse:
             self._full = MEMORY
@@ -130,6 +132,15 @@ class Shedding:
         if reason:
             self.turned_away[f"{reason}, {rank.name.lower()}"] += 1
         return reason
+
+    def measured(self, reason: str, under_way: int) -> int:
+        """What a reason of `refuses` went by: milliseconds of the newest lateness, percent of memory, MB of
+        backlog, requests under way."""
+        if reason == LOOP:
+            return round(self._lags[-1][1] * 1000)
+        if reason == MEMORY:
+            return round(self._memory * 100)
+        return self._backlog // 1_000_000 if reason == BACKLOG else under_way
 
     def news(self, now: float) -> str:
         """How many were turned away since it was last told, by reason and rank; "" for nobody, or if that was

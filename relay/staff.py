@@ -40,7 +40,7 @@ from relay.explaining import explained, unopened
 from relay.failover import LINES, VERDICTS
 from usage import words
 from usage.cells import target
-from usage.explanations import plan_rows
+from usage.explanations import found_by, plan_rows
 from usage.forms import Ticks
 from usage.models import Attempt
 from usage.pages import badge, instant, link
@@ -159,18 +159,39 @@ class RouteForm(forms.Form):
         self.fields["api_key"].widget.choices = [("", "---------"), *([(row.pk, str(row))] if row else [])]
 
 
+class RequestForm(forms.Form):
+    """A request that was made, by its id."""
+
+    request_id = forms.CharField(
+        label=_("Request id"),
+        max_length=60,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=_(
+            "The x-request-id of an answer. Where a request left no record, its id alone tells which rule "
+            "refused it."
+        ),
+    )
+
+
 def explain_route(request: HttpRequest) -> HttpResponse:
     """The plan that a request would get now: by the running server, where this is its process, else by the
-    tables. All that is asked stands in the address."""
+    tables; and why a request was refused, by its id. All that is asked stands in the address."""
     if not request.user.has_perms(["providers.view_deployment", "consumers.view_apikey"]):
         raise PermissionDenied
-    asked = bool(request.GET)
+    known_by = request.GET.get("request_id", "").strip()
+    asked = bool(request.GET) and not known_by
     form = RouteForm(request.GET) if asked else RouteForm(initial={"format": Format.OPENAI_CHAT})
     context: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": _("Explain a route"),
         "form": form,
+        "lookup": RequestForm({"request_id": known_by} if known_by else None),
     }
+    if known_by:
+        request_found = found_by(known_by, records=request.user.has_perm("usage.view_record"))
+        context["request_found"] = request_found
+        if request_found.record is not None:
+            context["record_link"] = link(_("the record"), "usage_record_change", request_found.record.pk)
     if asked and form.is_valid():
         given = form.cleaned_data
         caller = auth.load(given["api_key"].digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -14,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 
-from usage import backroom, words
+from usage import backroom, causes, words
 from usage.arithmetic import bill
 from usage.cells import (
     FLAGS,
@@ -52,6 +53,7 @@ from usage.pages import (
     money,
     whole,
 )
+from usage.refusal import read
 from usage.waterfall import VERDICTS, waterfall
 
 
@@ -137,6 +139,16 @@ class RecordAdmin(Ledger[Record]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
         return super().get_queryset(request).defer("explanation")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Tells what an id stands for that no record has, as it is one of a refusal at the door."""
+        identifier = named_by_id(request.GET.get(SEARCH_VAR, ""))
+        refusal = None if identifier is None else read(identifier)
+        if refusal is not None and self.has_view_permission(request):
+            self.message_user(request, " ".join(causes.told(refusal)))
+        return super().changelist_view(request, extra_context)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any

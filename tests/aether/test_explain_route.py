@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,6 +17,8 @@ from consumers.models import ApiKey, Consumer
 from providers.machine import KeyState
 from providers.models import Deployment, Key, Provider
 from tests.pages import world
+from usage.models import Outcome
+from usage.refusal import RANDOM, Rule, refusal_id
 
 pytestmark = pytest.mark.django_db
 
@@ -85,6 +88,7 @@ def test_what_a_request_needs_can_be_given() -> None:
 @pytest.mark.parametrize(
     ("words", "refusal"),
     [
+        ((), "Give MODEL and --api-key, or --request-id."),
         (("--api-key", "zzz"), "No API key begins with “zzz”"),
         (("--api-key", ""), "No API key begins with"),
         (("--api-key", PREFIX, "--needs", "wings"), "“wings” is no capability: choose from vision"),
@@ -103,6 +107,42 @@ def test_what_cannot_be_explained_is_refused_with_the_remedy(
     api_key.save()
     with pytest.raises(CommandError, match="switched off or expired"):
         run("acme-fast", "--api-key", PREFIX)
+
+
+def test_an_id_that_no_record_has_is_read_for_itself() -> None:
+    identifier = refusal_id(1_763_812_800_123, Rule.UNDER_WAY, 10_000, 3, b"\x01" * RANDOM)
+    assert run("--request-id", identifier).splitlines() == [
+        "Refused at 2025-11-22 12:00:00.123 UTC: too many requests were under way for one of its rank.",
+        "Measured then: 10000 were under way.",
+        "RELAY_MAX_IN_FLIGHT is 10000 now.",
+        "The client was told to wait 3 s, until 12:00:03.",
+    ]
+    assert json.loads(run("--request-id", identifier, "--json"))["targets"] == []
+
+
+def test_an_id_of_a_record_leads_to_why_it_was_refused() -> None:
+    target = {"provider": "acme", "key": "first", "format": "openai_chat", "model": "acme-fast-1"}
+    record = world.record(
+        outcome=Outcome.REJECTED, status_code=503, error_text="Too much.", total_ms=2_000,
+        explanation={
+            "skipped": [{**target, "reason": "key: cooling, 90 s left"}],
+            "refused": {"rule": "body_memory", "measured": 512}, "retry_after": 3,
+        },
+    )  # fmt: skip
+    lines = run("--request-id", str(record.pk)).splitlines()
+    assert lines[:2] == ["Recorded at 2026-11-22 12:00:00 UTC: rejected, status 503.", "Too much."]
+    assert lines[2].endswith("too many request bodies were held in memory.")
+    assert lines[3:6] == [
+        "Measured then: 512 MB were held.", "RELAY_BODY_MEMORY is 512000000 now.",
+        "The client was told to wait 3 s, until 12:00:05.",
+    ]  # fmt: skip
+    assert lines[-1].startswith("–")
+    assert "acme / first" in lines[-1]
+
+
+def test_what_leads_nowhere_is_told_as_that() -> None:
+    assert run("--request-id", "hello").startswith("This is no request id")
+    assert run("--request-id", str(UUID(int=7))).startswith("There is no record with this id")
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from uuid import UUID
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.aether import corpus
 from tests.relay.asks import WHOLE
 from tests.relay.harness import House, house
 from tests.rude import rude
+from usage.refusal import read
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,12 +98,22 @@ async def test_a_trailer_is_no_header(door: str) -> None:
         assert each.vendor.total == 0
 
 
+def rule_of(head: bytes) -> str:
+    """What the id of a refusal tells."""
+    found = re.search(rb"x-request-id: (\S+)", head)
+    assert found is not None
+    refusal = read(UUID(found[1].decode()))
+    assert refusal is not None
+    return refusal.rule
+
+
 async def test_a_refusal_is_told_in_the_clients_format_and_pages_are_told_in_words(door: str) -> None:
     async with house(door) as each:
         lines = b"Host: a\r\nHost: b\r\n\r\n"
         told = await said(each, b"POST /v1/messages HTTP/1.1\r\n" + lines)
         head, _, body = told.partition(b"\r\n\r\n")
         assert json.loads(body)["error"]["type"] == "invalid_request_error"
-        assert b"x-request-id" in head
+        assert rule_of(head) == "host"
         told = await said(each, b"GET /healthz HTTP/1.1\r\n" + lines)
+        assert rule_of(told) == "host"
         assert told.endswith(b"The request was not served: no host, or two.")

@@ -42,6 +42,16 @@ def test_no_bound_holds_nobody_back_and_keeps_nothing() -> None:
     assert not throttle
 
 
+def test_the_bad_keys_of_the_last_minute_are_counted() -> None:
+    throttle = Throttle(3)
+    counts = []
+    for at in (0.0, 30.0, 70.0, 80.0, 81.0):
+        throttle.note("192.0.2.1", at)
+        counts.append(throttle.count("192.0.2.1", at))
+    assert counts == [1, 2, 2, 3, 3]
+    assert throttle.count("192.0.2.2", 81.0) == 0
+
+
 def test_only_so_many_addresses_are_kept_and_the_quiet_ones_go() -> None:
     throttle = Throttle(2)
     for number in range(ADDRESSES + 100):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.test import AsyncClient, Client
 from django.urls import reverse
 
@@ -13,6 +14,7 @@ from consumers.models import ApiKey, User
 from providers.models import Deployment
 from tests.pages import world
 from usage.models import Outcome, Record
+from usage.refusal import RANDOM, Rule, refusal_id
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +91,38 @@ async def test_it_is_answered_on_the_server_s_own_loop_too() -> None:
     await client.aforce_login(user)
     page = await client.get(reverse("explain_route"), asked(api_key))
     assert [row.target for row in page.context["plan"]] == ["acme / first"]
+
+
+TURNED_AWAY = refusal_id(1_763_812_800_123, Rule.EVENT_LOOP, 132, 3, b"\x01" * RANDOM)
+TOLD = "the event loop was late, or had been a moment before. Measured then: it was late by 132 ms."
+
+
+def test_an_id_of_a_refusal_at_the_door_is_read_on_the_page(client_of_root: Client) -> None:
+    page = client_of_root.get(reverse("explain_route"), {"request_id": f" {TURNED_AWAY}"})
+    found = page.context["request_found"]
+    assert TOLD in " ".join(found.sentences)
+    assert found.sentences[-1] == "The client was told to wait 3 s, until 12:00:03."
+    assert f"RELAY_MAX_LAG is {settings.RELAY_MAX_LAG} now." in page.content.decode()
+
+
+def test_an_id_of_a_record_leads_to_it(client_of_root: Client) -> None:
+    one = world.record(outcome=Outcome.REJECTED, status_code=403, error_text="Not so.")
+    page = client_of_root.get(reverse("explain_route"), {"request_id": str(one.pk)}).content.decode()
+    assert "Not so." in page
+    assert world.address(Record, "change", one.pk) in page
+    browser = Client()
+    browser.force_login(world.staff("olga", "providers.view_deployment", "consumers.view_apikey"))
+    page = browser.get(reverse("explain_route"), {"request_id": str(one.pk)}).content.decode()
+    assert "Not so." not in page
+    assert "none that you may see" in page
+
+
+def test_the_search_of_records_reads_it_too(client_of_root: Client) -> None:
+    page = client_of_root.get(world.address(Record, "changelist"), {"q": TURNED_AWAY})
+    (said,) = page.context["messages"]
+    assert TOLD in said.message
+    page = client_of_root.get(world.address(Record, "changelist"), {"q": "no id"})
+    assert not list(page.context["messages"])
 
 
 def test_a_refused_request_s_record_tells_why_in_words(client_of_root: Client) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +16,7 @@ from relay.shedding import Rank
 from tests.relay.asks import ASKS, WHOLE, error
 from tests.relay.harness import House, house
 from tests.relay.wires import exchange
+from usage.refusal import Refusal, read
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,7 +41,13 @@ async def test_an_address_that_guesses_is_held_back_before_its_key_is_looked_at(
             assert answer.status_code == 429, str(ask)
             assert 1 <= int(answer.headers["retry-after"]) <= 60
             assert "bad API keys" in error(ask, answer.text)["message"]
-            assert answer.headers["x-request-id"]
+            told = read(UUID(answer.headers["x-request-id"]))
+            assert told is not None
+            assert (told.rule, told.measured, told.wait) == (
+                "bad_keys",
+                5,
+                int(answer.headers["retry-after"]),
+            )
         assert each.vendor.total == 0
         assert each.journal() == []
 
@@ -102,6 +112,51 @@ async def test_every_format_is_told_in_its_own_words_and_nothing_is_recorded(doo
         assert each.journal() == []
         each.engine.shedding.look(0.0, 0)
         assert (await CHAT.send(each)).status_code == 200
+
+
+async def test_the_id_tells_which_rule_refused_and_by_what_count(door: str) -> None:
+    async with house(door, knobs={"max_in_flight": 0}) as each:
+        assert (await refused(each))[1:3] == ("under_way", 0)
+        each.engine.shedding.look(0.99, 0)
+        assert (await refused(each))[1:3] == ("memory", 99)
+        each.engine.shedding.look(0.0, 10**12)
+        assert (await refused(each))[1:3] == ("journal", 10**6)
+
+
+async def test_requests_that_end_before_there_is_a_caller_tell_why_by_their_id(door: str) -> None:
+    async with house(door, knobs={"bad_keys": 5}) as each:
+        assert (await refused(each, headers={"x-api-key": BAD}))[1:3] == ("bad_api_key", 1)
+        assert (await refused(each, headers={"x-api-key": ""})).rule == "no_api_key"
+        two = {"x-api-key": each.secret, "authorization": f"Bearer {BAD}"}
+        assert (await refused(each, headers=two)).rule == "two_api_keys"
+        for method, path, rule in (
+            ("GET", CHAT.path(), "method"), ("POST", "/v1/nothing", "no_path"),
+            ("GET", "/v1/models/nothing", "not_listed"),
+        ):  # fmt: skip
+            answer = await each.http.request(method, path)
+            told = read(UUID(answer.headers["x-request-id"]))
+            assert told is not None
+            assert told.rule == rule
+            assert abs(told.at / 1000 - time.time()) < 60
+        assert each.journal() == []
+
+
+async def test_what_is_refused_by_a_rule_and_recorded_keeps_rule_and_count() -> None:
+    async with house("asgi", knobs={"body_memory": 10}) as each:
+        answer = await CHAT.send(each)
+        assert answer.status_code == 503
+        stored = (await each.settled())[0]["record"]["explanation"]
+        wait = int(answer.headers["retry-after"])
+        assert stored == {"refused": {"rule": "body_memory", "measured": 0}, "retry_after": wait}
+
+
+async def refused(each: House, **options: Any) -> Refusal:
+    """What the id of a refused request tells."""
+    answer = await CHAT.send(each, **options)
+    assert answer.status_code >= 400
+    told = read(UUID(answer.headers["x-request-id"]))
+    assert told is not None
+    return told
 
 
 async def test_more_requests_than_may_be_under_way_are_turned_away(door: str) -> None:

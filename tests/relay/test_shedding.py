@@ -8,7 +8,7 @@ from collections import Counter, deque
 
 import pytest
 
-from relay.shedding import Rank, Shedding
+from relay.shedding import BACKLOG, CROWD, LOOP, MEMORY, Rank, Shedding
 from tests.counts import count
 
 BEAT = 0.05
@@ -101,6 +101,14 @@ def test_retry_after_is_not_the_same_for_all() -> None:
     shedding = made()
     assert len({shedding.retry_after("event loop") for _ in range(200)}) > 2
     assert all(shedding.retry_after("memory") >= 5 for _ in range(50))
+
+
+def test_what_a_reason_went_by_can_be_told() -> None:
+    shedding = made()
+    late(shedding, 0.132)
+    shedding.look(0.957, 345_600_000)
+    measured = {reason: shedding.measured(reason, 77) for reason in (LOOP, MEMORY, BACKLOG, CROWD)}
+    assert measured == {LOOP: 132, MEMORY: 96, BACKLOG: 345, CROWD: 77}
 
 
 def test_news_are_told_now_and_then() -> None:

@@ -1,4 +1,5 @@
-"""`manage.py explain_route MODEL --format F --api-key PREFIX`: prints the plan a request would get now."""
+"""`manage.py explain_route MODEL --format F --api-key PREFIX`: prints the plan a request would get now;
+`manage.py explain_route --request-id ID`: why one was refused."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from consumers.models import PREFIX, SHOWN, ApiKey
 from providers.checks import CAPABILITIES
 from relay.explaining import Explained, explained, unopened
 from usage import words
+from usage.explanations import Found, found_by
 from wire import FORMATS
 
 
@@ -28,12 +30,18 @@ class Command(BaseCommand):
         "and each one that would not, with its reason. It is made by the code that serves requests, from the "
         "tables: what the running server knows of breakers, cooldowns and parking is read as its recorder "
         "wrote it last; where callers stay (affinity) and how many requests are under way only the server's "
-        "own page knows. Nothing is sent, and nothing changes."
+        "own page knows. With --request-id: why the request of that x-request-id was answered as it was. "
+        "Nothing is sent, and nothing changes."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "model", metavar="MODEL", help="the model's name or alias, as a client asks for it"
+            "model", nargs="?", metavar="MODEL", help="the model's name or alias, as a client asks for it"
+        )
+        parser.add_argument(
+            "--request-id",
+            metavar="ID",
+            help="an answer's x-request-id, in place of the model: also of a request that left no record",
         )
         parser.add_argument(
             "--format",
@@ -43,7 +51,6 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--api-key",
-            required=True,
             metavar="PREFIX",
             help="what the API key begins with, as shown",
         )
@@ -58,6 +65,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         ensure_database()
         ensure_migrated()
+        if options["request_id"] is not None:
+            self.tell_request(found_by(options["request_id"]), as_json=options["json"])
+            return
+        if not options["model"] or options["api_key"] is None:
+            raise CommandError(_("Give MODEL and --api-key, or --request-id."))
         ensure_secrets()
         needs = frozenset(filter(None, (each.strip() for each in options["needs"].split(","))))
         if unknown := needs - set(CAPABILITIES):
@@ -80,6 +92,20 @@ class Command(BaseCommand):
         else:
             self.tell(found)
 
+    def tell_request(self, found: Found, *, as_json: bool) -> None:
+        """Prints why a request was answered as it was."""
+        if as_json:
+            told = {"sentences": found.sentences, "targets": [asdict(row) for row in found.rows]}
+            self.stdout.write(json.dumps(told, ensure_ascii=False, indent=2))
+            return
+        for sentence in found.sentences:
+            self.stdout.write(sentence)
+        rows = [(row.place or "–", row.target, row.format, row.model, row.why) for row in found.rows]
+        if rows:
+            self.stdout.write("")
+            for line in table([_head(), *rows]):
+                self.stdout.write(line)
+
     def tell(self, found: Explained) -> None:
         """Prints the plan for people."""
         now = timezone.now()
@@ -94,8 +120,7 @@ class Command(BaseCommand):
         rows += [("–", *_named(row), words.skipped(row["reason"], now)) for row in found.skipped]
         if rows:
             self.stdout.write("")
-            head = (_("order"), _("provider / key"), _("format"), _("upstream model"), _("why"))
-            for line in table([head, *rows]):
+            for line in table([_head(), *rows]):
                 self.stdout.write(line)
         if found.status:
             self.stdout.write("")
@@ -107,6 +132,10 @@ class Command(BaseCommand):
                 self.stdout.write(_("Retry-After: %(seconds)s") % {"seconds": found.retry_after})
         if found.rule:
             self.stdout.write(str(words.RULES.get(found.rule, found.rule)))
+
+
+def _head() -> tuple[str, ...]:
+    return _("order"), _("provider / key"), _("format"), _("upstream model"), _("why")
 
 
 def one_api_key(given: str) -> ApiKey:
