@@ -38,12 +38,14 @@ class Turns:
     """The targets of a job, one at a time. Those at a limit are passed over, and waited for only where no
     other is left."""
 
-    __slots__ = ("_coming", "_consumer", "_full", "_job")
+    __slots__ = ("_again", "_coming", "_consumer", "_full", "_job")
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._coming = deque(job.order)
         self._full: list[Target] = []
+        self._again: Target | None = None
+        """The sole target, in its second turn."""
         caller = job.ctx.caller
         self._consumer = caller.consumer_id if caller is not None else 0
 
@@ -54,6 +56,9 @@ class Turns:
         while self._coming:
             target = self._coming.popleft()
             if reason := self._against(target, failures):
+                self._skip(target, reason)
+                continue
+            if failures and (reason := self._ill(target, time.monotonic())):
                 self._skip(target, reason)
                 continue
             slot = await self._job.engine.in_flight.take(target, self._consumer, time.monotonic())
@@ -77,6 +82,7 @@ class Turns:
         (target,) = self._job.order[:1]
         if len(self._job.order) > 1 or not judge(failures[0].reason).again:
             return
+        self._again = target
         if not self._against(target, failures):
             await asyncio.sleep(pause(0, random.random()))
             self._coming.append(target)
@@ -120,18 +126,22 @@ class Turns:
             return ""
         if job.ctx.settled or job.ctx.interruption:
             return "the request is over"
-        if time.monotonic() > job.deadline - LAST_MOMENT:
+        if time.monotonic() > job.deadline_at(target) - LAST_MOMENT:
             return "too little time left"
+        if target is not self._again and any(
+            each.target.key_id == target.key_id for each in job.ctx.attempts
+        ):
+            return "its key was tried already"
         if not may_go_on(failures, target.endpoint_id, job.engine.knobs.caps):
             return "attempts used up"
         return ""
 
     def _ill(self, target: Target, now: float) -> str:
-        """What has come up against a target while it was waited for."""
-        health = self._job.engine.health
-        if health.well or target in health.order((target, *self._full), self._job.brief.kind, now)[0]:
+        """What has come up against a target since the plan was made."""
+        job, health = self._job, self._job.engine.health
+        if health.well or not (reason := health.barred(target, now)):
             return ""
-        return health.barred(target, now)
+        return "" if target in health.order(job.plan.targets, job.brief.kind, now)[0] else reason
 
     def _skip(self, target: Target, reason: str) -> None:
         self._job.skipped.append(Skipped(target, reason))

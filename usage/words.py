@@ -108,6 +108,7 @@ SKIPPED: dict[str, Any] = {
     "at concurrency limit": _("it is at its limit of requests at a time"),
     "retry budget spent": _("the budget for retries was spent"),
     "attempts used up": _("the attempts that one request may take were used up"),
+    "its key was tried already": _("its key was tried already, under another name of the model"),
     "too little time left": _("too little of the request's time was left"),
     "the request is over": _("the request was over"),
     "endpoint: cooling": _("the endpoint cools after being throttled"),

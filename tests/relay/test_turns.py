@@ -16,12 +16,14 @@ from asgiref.sync import sync_to_async
 
 from consumers.models import ApiKey, Consumer
 from providers.machine import KeyState
-from providers.models import Deployment, Endpoint, Key, Provider
+from providers.models import Deployment, Endpoint, Key, Model, Provider
+from relay.breaker import Rules
 from relay.retries import pause
 from tests.counts import count
 from tests.relay.asks import ASKS, STREAMED, WHOLE, Ask, error
 from tests.relay.harness import House, house
 from tests.relay.test_attempts import more_providers
+from wire.types import GENERATE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -131,6 +133,62 @@ async def test_only_the_same_target_is_waited_for(
         assert (await CHAT.send(each)).status_code == 200
         assert each.vendor.total == 2
         assert seen == pauses
+
+
+async def test_no_key_is_tried_twice_under_whatever_name_the_model_goes_there(door: str) -> None:
+    def prepare(_url: str) -> None:
+        model, provider = Model.objects.get(), Provider.objects.get()
+        Deployment.objects.create(model=model, provider=provider, upstream_name="sim-too")
+
+    async with house(door, keys=(ONE, TWO), prepare=prepare) as each:
+        each.vendor.script(["fault-429"])
+        assert (await CHAT.send(each)).status_code == 429
+        (final,) = await each.settled()
+        assert sorted(row["key_name"] for row in final["attempts"]) == ["key-1", "key-2"]
+        skipped = [row["reason"] for row in final["record"]["explanation"]["skipped"]]
+        assert skipped == ["its key was tried already"] * 2
+
+
+async def test_a_key_that_went_out_of_service_meanwhile_is_not_failed_over_to(door: str) -> None:
+    async with house(door, keys=(ONE, TWO)) as each:
+        each.vendor.script(["wait-200.fault-500"], secret=ONE)
+        _, second = each.engine.catalog.candidates("sim", "openai_chat")
+        late = asyncio.create_task(CHAT.send(each))
+        await each.vendor.wait_for(1)
+        each.engine.failed(second.target, "throttled", 30.0, GENERATE)
+        assert (await late).status_code == 502
+        assert [seen.secret for seen in each.vendor.requests] == [ONE]
+        (final,) = await each.settled()
+        (row,) = final["record"]["explanation"]["skipped"]
+        assert (row["key"], row["reason"]) == ("key-2", "key: cooling")
+
+
+async def test_requests_that_fail_over_at_once_send_one_probe(door: str) -> None:
+    """A breaker whose opening has passed lets one of them through, whoever the plan began with."""
+    rules = Rules(first_opening=0.01, jitter=0)
+    async with house(door, keys=(ONE, TWO), rules=rules) as each:
+        _, second = each.engine.catalog.candidates("sim", "openai_chat")
+        for _ in range(5):
+            each.engine.failed(second.target, "server_error", None, GENERATE)
+        each.engine.health.recover("endpoint", second.target.endpoint_id)  # it is the key that fails
+        await asyncio.sleep(0.02)
+        each.vendor.script(["wait-200.fault-500"], secret=ONE)
+        each.vendor.script(["wait-200"], secret=TWO)
+        answers = await asyncio.gather(*(CHAT.send(each) for _ in range(4)))
+        assert sorted(answer.status_code for answer in answers) == [200, 502, 502, 502]
+        assert [seen.secret for seen in each.vendor.requests].count(TWO) == 1
+
+
+async def test_where_its_endpoint_gives_too_little_time_no_further_attempt_begins(door: str) -> None:
+    def prepare(_url: str) -> None:
+        Endpoint.objects.update(total_timeout=1.5)
+
+    async with house(door, keys=(ONE, TWO), prepare=prepare) as each:
+        each.vendor.script(["fault-500"], secret=ONE)
+        assert (await CHAT.send(each)).status_code == 502
+        (final,) = await each.settled()
+        (row,) = final["record"]["explanation"]["skipped"]
+        assert (row["key"], row["reason"]) == ("key-2", "too little time left")
 
 
 @pytest.mark.parametrize(
