@@ -108,6 +108,19 @@ class DrillAdmin(LongPage[Drill]):
         obj.user_name = request.user.get_username()
         super().save_model(request, obj, form, change)
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        # What was asked for stays as it was: there is nothing to save.
+        buttons = ("show_save", "show_save_and_continue", "show_save_and_add_another")
+        return super().change_view(
+            request, object_id, form_url, {**dict.fromkeys(buttons, False), **(extra_context or {})}
+        )
+
     @button(
         description=_("Stop"),
         icon="stop_circle",

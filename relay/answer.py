@@ -26,8 +26,8 @@ GEMINI_HOLD = 0.2
 """Seconds that Gemini's last frame is held for usage that may follow."""
 TAIL = 1.0
 """Seconds that we listen on after the end: for frames that trail, and to give the connection back."""
-
-
+PING = 64
+"""Most bytes of a ping; what is longer is not looked at."""
 PIECE = 256 * 1024
 """Most bytes handed to the server at a time: it takes all it is given, and waits for its client only then."""
 
@@ -108,7 +108,7 @@ class Stream:
             over = job.deadline_at(winner.log.target)
             ctx.committed = True
             passed, finished = Passed(winner.head, winner.end), False
-            heard = sent = time.monotonic()
+            heard = sent = spoke = time.monotonic()
             recording = ctx.caller is not None and ctx.caller.recording == "full"
             while True:
                 if recording:
@@ -119,20 +119,24 @@ class Stream:
                         yield piece
                     # While the client held us up, upstream's silence was not its own.
                     heard = sent = time.monotonic()
+                    if len(passed.out) > PING or not _is_ping(passed.out):
+                        spoke = heard
                 if watch.error is not None:
                     raise UpstreamFailure(phase="stream", status=watch.error.status, error=watch.error)
                 if passed.end or finished:
                     break
                 if ctx.interruption:
                     raise Interrupted(ctx.interruption)
+                silent = min(heard + idle, spoke + knobs.ping_timeout)
                 try:
-                    data = await opened.read(min(heard + idle, over, sent + knobs.keep_alive))
+                    data = await opened.read(min(silent, over, sent + knobs.keep_alive))
                 except TimeoutError:
-                    self._judge_silence(heard + idle, over)
+                    self._judge_silence(silent, over)
                     before = time.monotonic()
                     yield self._wire.keep_alive(array=job.brief.array)
                     sent = time.monotonic()
                     heard += sent - before
+                    spoke += sent - before
                     passed = Passed()
                     continue
                 if data:
@@ -289,7 +293,10 @@ class Stream:
         winner.log.verdict, winner.log.phase = "partial", "stream"
         # One that gave for all that time is slow, or has much to say: no failure.
         if reason != "total_timeout" and not self.ctx.drilled:
+            if self._job.session is not None:
+                engine.affinity.drop(self._job.session, winner.log.target)
             engine.monitor.failed(winner.log.target, reason, None, self._job.brief.kind)
+        self.ctx.explanation = self._job.explained()
         self.ctx.mark_failed(504 if code == "timeout" else 502, text)
         fault = Fault(code, _PUBLIC.get(code, "The upstream broke off its answer."))
         self._settle(
@@ -327,6 +334,12 @@ _PUBLIC = {
     "overloaded": "The upstream became overloaded in mid-answer.",
     "timeout": "The upstream fell silent in mid-answer.",
 }
+
+
+def _is_ping(frame: bytes) -> bool:
+    """Whether a short frame says no more than that upstream is there."""
+    frame = frame.strip()
+    return not frame or frame.startswith(b":") or b"ping" in frame
 
 
 def _short(code: str) -> str:

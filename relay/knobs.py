@@ -27,6 +27,7 @@ class Knobs:
     whole_first_byte_timeout: float
     first_event_timeout: float
     idle_timeout: float
+    ping_timeout: float
     stream_total_timeout: float
     whole_total_timeout: float
     client_body_timeout: float

@@ -47,6 +47,8 @@ def test_what_was_asked_for_is_not_changed_afterwards(client_of_root: Client) ->
     world.supply()
     start(client_of_root, key=Key.objects.get().pk)
     drill = Drill.objects.get()
+    page = client_of_root.get(world.address(Drill, "change", drill.pk)).content.decode()
+    assert 'name="_save"' not in page
     client_of_root.post(world.address(Drill, "change", drill.pk), {**ASKED, "fault": "cut", "minutes": "600"})
     again = Drill.objects.get()
     assert (again.fault, again.ends_at) == (drill.fault, drill.ends_at)

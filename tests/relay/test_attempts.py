@@ -305,6 +305,46 @@ async def test_a_stream_that_falls_silent_is_kept_alive_between_whole_frames(doo
         await each.idle()
 
 
+PINGS = {"anthropic": b'event: ping\ndata: {"type":"ping"}\n\n', "gemini": b"\n"}
+
+
+async def test_pings_alone_keep_a_stream_for_a_while_only(door: str) -> None:
+    async with house(door, knobs={"ping_timeout": 0.4, "idle_timeout": 5.0}) as each:
+        for ask in STREAMED[:-1]:  # an array has no pings
+            each.vendor.script()
+            begun = (await ask.send(each)).content.split(b"\n\n")
+            beginning = b"\n\n".join([*begun[: len(begun) // 2], b""])
+            ping = PINGS.get(ask.format, b": ping\n\n")
+            each.vendor.script(body=[beginning, *[ping] * 40], pause=0.05, then="stall")
+            answer = await ask.send(each)
+            assert 3 < answer.content.count(ping) - beginning.count(ping) < 20, str(ask)
+            assert "The upstream fell silent in mid-answer." in answer.text
+            record = each.journal()[-1]["record"]
+            assert (record["outcome"], record["error_code"]) == ("partial", "upstream_timeout"), str(ask)
+        each.vendor.script(["chunks-20.delay-40.fault-pings"])  # twice as long, with words among them
+        for ask in STREAMED[:-1]:
+            assert text(ask, (await ask.send(each)).text) == TEXT, str(ask)
+        await each.idle()
+
+
+async def test_a_stream_that_breaks_is_explained_and_its_session_let_go(door: str) -> None:
+    async with house(door, keys=(ONE, TWO)) as each:
+        each.vendor.script(["fault-503"], secret=ONE)
+        stream = STREAMED[0]
+        assert (await stream.send(each)).status_code == 200
+        assert len(each.engine.affinity) == 1
+        each.engine.health.recover(
+            "key", each.engine.catalog.candidates("sim", "openai_chat")[0].target.key_id
+        )
+        each.vendor.script(["chunks-8.fault-truncated.after-6"], secret=TWO)
+        assert (await stream.send(each)).status_code == 200
+        record = each.journal()[-1]["record"]
+        assert record["outcome"] == "partial"
+        assert [row["key"] for row in record["explanation"]["targets"]] == ["key-2", "key-1"]
+        assert len(each.engine.affinity) == 0
+        await each.idle()
+
+
 async def test_the_caller_of_a_silent_commit_may_still_be_told_of_its_own_fault(door: str) -> None:
     async with house(door, knobs=SOON) as each:
         each.vendor.script(["wait-150.fault-400-context"])
