@@ -155,7 +155,7 @@ async def test_a_key_that_went_out_of_service_meanwhile_is_not_failed_over_to(do
         _, second = each.engine.catalog.candidates("sim", "openai_chat")
         late = asyncio.create_task(CHAT.send(each))
         await each.vendor.wait_for(1)
-        each.engine.failed(second.target, "throttled", 30.0, GENERATE)
+        each.engine.monitor.failed(second.target, "throttled", 30.0, GENERATE)
         assert (await late).status_code == 502
         assert [seen.secret for seen in each.vendor.requests] == [ONE]
         (final,) = await each.settled()
@@ -169,7 +169,7 @@ async def test_requests_that_fail_over_at_once_send_one_probe(door: str) -> None
     async with house(door, keys=(ONE, TWO), rules=rules) as each:
         _, second = each.engine.catalog.candidates("sim", "openai_chat")
         for _ in range(5):
-            each.engine.failed(second.target, "server_error", None, GENERATE)
+            each.engine.monitor.failed(second.target, "server_error", None, GENERATE)
         each.engine.health.recover("endpoint", second.target.endpoint_id)  # it is the key that fails
         await asyncio.sleep(0.02)
         each.vendor.script(["wait-200.fault-500"], secret=ONE)
