@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from relay.hints import Held, Pinned
+from relay.hints import Told
 
 log = logging.getLogger("aether.relay")
 
@@ -28,7 +28,7 @@ LISTEN = 1.0
 
 
 _ENCODE = msgspec.json.Encoder().encode
-_DECODE = msgspec.json.Decoder(list[Pinned | Held]).decode
+_DECODE = msgspec.json.Decoder(list[Told]).decode
 
 
 def ended() -> None:
@@ -42,17 +42,17 @@ def ended() -> None:
 class Channel:
     """One process's end of the channel: `tell` puts a hint on its way, `take` gets those of the others."""
 
-    def __init__(self, url: str, name: str, worker: str, take: Callable[[Pinned | Held], None]) -> None:
+    def __init__(self, url: str, name: str, worker: str, take: Callable[[Told], None]) -> None:
         self.worker = worker
         self._url = url
         self._name = name
         self._take = take
-        self._waiting: deque[Pinned | Held] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[Told] = deque(maxlen=MOST_WAITING)
         self._some = asyncio.Event()
         self.listening = asyncio.Event()
         self._down = False
 
-    def tell(self, hints: Iterable[Pinned | Held]) -> None:
+    def tell(self, hints: Iterable[Told]) -> None:
         """Puts hints on their way. Never waits, never raises."""
         self._waiting.extend(hints)
         self._some.set()

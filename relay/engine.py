@@ -34,7 +34,7 @@ from relay.context import StreamContext
 from relay.drills import Drills
 from relay.errors import SOON, Refused, some_of
 from relay.health import Health
-from relay.hints import Held, Pinned
+from relay.hints import Pinned, Told
 from relay.knobs import Knobs
 from relay.ledger import Ledger
 from relay.memory import Memory
@@ -334,7 +334,7 @@ class Engine:
             )
             self.channel.tell([pinned])
 
-    def _hear(self, hint: Pinned | Held) -> None:
+    def _hear(self, hint: Told) -> None:
         """Takes in what another process told."""
         now = time.monotonic()
         if isinstance(hint, Pinned):

@@ -23,7 +23,7 @@ from relay.failover import (
     Failed,
     judge,
 )
-from relay.hints import Held
+from relay.hints import Held, Unserved
 from relay.scheduler import Skipped
 
 PAIR_SECONDS = 300.0
@@ -142,9 +142,12 @@ class Health:
             del self.parked[pair]
         self._look()
 
-    def heard(self, hint: Held, now: float) -> None:
-        """What another process told. That a vendor wants a pause holds for all; a breaker that opened there
-        makes one failure here enough; one that closed is a reason to probe."""
+    def heard(self, hint: Held | Unserved, now: float) -> None:
+        """What another process told. That a vendor wants a pause, or does not serve a model, holds for all; a
+        breaker that opened there makes one failure here enough; one that closed is a reason to probe."""
+        if isinstance(hint, Unserved):
+            self._park((hint.table, hint.id, hint.model_id, hint.kind), now + hint.seconds)
+            return
         known = self._known(hint.table)
         part = known.get(hint.id)
         if hint.cooling > 0:
@@ -220,14 +223,12 @@ class Health:
                     turns.append(Turn(table, number, part, f"breaker open: {reason}"))
         if meaning == THROTTLED or (meaning == OVERLOADED and retry_after is not None):
             turns.append(self._cool(key, retry_after, reason, now))
-        elif reason == "not_permitted":
-            self._park(("key", target.key_id, target.model_id, kind), now)
+        elif (pair := pair_of(target, reason, kind)) is not None:
+            self._park(pair, now + PAIR_SECONDS)
         elif meaning == AUTH:
             turns.append(self._refuse(target, now))
         elif meaning == MONEY:
             turns.append(self._cool(key, retry_after or OUT_SECONDS, reason, now))
-        elif meaning == UNSUPPORTED:
-            self._park(("endpoint", target.endpoint_id, target.model_id, kind), now)
         return turns
 
     # What our own probes tell
@@ -330,8 +331,8 @@ class Health:
             self.well = False
         return part
 
-    def _park(self, pair: Pair, now: float) -> None:
-        self.parked[pair] = now + PAIR_SECONDS
+    def _park(self, pair: Pair, until: float) -> None:
+        self.parked[pair] = max(until, self.parked.get(pair, 0.0))
         self.well = False
 
     def _look(self) -> None:
@@ -345,6 +346,16 @@ class Health:
             return False
         self._trickled[target.model_id] = now
         return True
+
+
+def pair_of(target: Target, reason: str, kind: str) -> Pair | None:
+    """Who is asked for a model after all others because of a failure for a reason of `failover.VERDICTS`;
+    None where nobody is."""
+    if reason == "not_permitted":
+        return "key", target.key_id, target.model_id, kind
+    if judge(reason).meaning == UNSUPPORTED:
+        return "endpoint", target.endpoint_id, target.model_id, kind
+    return None
 
 
 def _pairs(target: Target, kind: str) -> tuple[Pair, Pair]:

@@ -33,3 +33,16 @@ class Held(Hint, frozen=True):
     state: str
     cooling: float
     cooling_for: str
+
+
+class Unserved(Hint, frozen=True):
+    """A key or endpoint (`table`) does not serve requests of a kind for a model, for so many seconds."""
+
+    table: str
+    id: int
+    model_id: int
+    kind: str
+    seconds: float
+
+
+Told = Pinned | Held | Unserved

@@ -10,8 +10,8 @@ from providers.machine import KeyState
 from providers.types import Stored, Target
 from relay.channel import Channel
 from relay.failover import OVERLOADED, THROTTLED, judge
-from relay.health import Health, Turn
-from relay.hints import Held
+from relay.health import PAIR_SECONDS, Health, Turn, pair_of
+from relay.hints import Held, Unserved
 from relay.learned import Learned
 from relay.ledger import Ledger
 from relay.slots import InFlight
@@ -32,6 +32,8 @@ class Monitor:
         endpoint = self._health.endpoints.get(target.endpoint_id)
         broken = endpoint is not None and endpoint.state != "closed"
         self.turned(self._health.failed(target, reason, retry_after, now, kind=kind))
+        if self._channel is not None and (pair := pair_of(target, reason, kind)) is not None:
+            self._channel.tell([Unserved(self._channel.worker, *pair, PAIR_SECONDS)])
         meaning = judge(reason).meaning
         # An outage does not tell how many requests at a time are too many.
         if meaning == THROTTLED or (meaning == OVERLOADED and not broken):

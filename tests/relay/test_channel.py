@@ -143,3 +143,21 @@ async def test_a_vendor_s_pause_holds_for_every_process(redis: str, tmp_path: Pa
         ((number, part),) = each.engine.health.keys.items()
         assert part.cooling_for == "throttled"
         assert abs(part.cooling_until - second.health.keys[number].cooling_until) < 1
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_model_that_a_key_or_an_endpoint_does_not_serve_is_told_to_every_process(
+    redis: str, tmp_path: Path
+) -> None:
+    async with (
+        house("asgi", keys=TWO, knobs={"redis_url": redis}) as each,
+        beside(each, tmp_path / "second") as second,
+    ):
+        each.vendor.script(["fault-403-model"], secret=TWO[0])
+        each.vendor.script(["fault-404"], secret=TWO[1])
+        assert (await CHAT.send(each)).status_code == 404
+        async with asyncio.timeout(5):
+            while len(each.engine.health.parked) < 2:
+                await asyncio.sleep(0.01)
+        assert each.engine.health.parked.keys() == second.health.parked.keys()
+        assert {table for table, *_ in each.engine.health.parked} == {"key", "endpoint"}
