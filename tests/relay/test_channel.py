@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from relay import channel
 from relay.channel import Channel
 from relay.engine import Engine
-from relay.hints import Held, Pinned
+from relay.hints import Held, Pinned, Told
 from tests import servers
 from tests.relay.asks import Ask
 from tests.relay.harness import House, house
@@ -30,9 +30,9 @@ def held(worker: str, number: int = 1) -> Held:
 @asynccontextmanager
 async def member(
     url: str, worker: str, name: str = "aether:test:hints"
-) -> AsyncIterator[tuple[Channel, list[Held | Pinned]]]:
+) -> AsyncIterator[tuple[Channel, list[Told]]]:
     """One process's end, listening, and what it heard."""
-    heard: list[Held | Pinned] = []
+    heard: list[Told] = []
     made = Channel(url, name, worker, heard.append)
     task = asyncio.create_task(made.run())
     try:
@@ -45,7 +45,7 @@ async def member(
             await task
 
 
-async def reach(heard: list[Held | Pinned], count: int) -> None:
+async def reach(heard: list[Told], count: int) -> None:
     async with asyncio.timeout(5):
         while len(heard) < count:
             await asyncio.sleep(0.005)
