@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,8 +16,8 @@ from relay.affinity import Session
 from relay.call import Call
 from relay.context import AttemptLog, StreamContext
 from relay.engine import Engine
-from relay.errors import Exhausted, Refused, RelayError, UpstreamFailure
-from relay.failover import CALLER, Failed, final_fault, judge, meant
+from relay.errors import SOON, Exhausted, Refused, RelayError, UpstreamFailure, some_of
+from relay.failover import CALLER, Failed, final_fault, judge, meant, wait_told
 from relay.payload import Payload, Sendable
 from relay.retries import Group
 from relay.routes import Route
@@ -169,9 +168,8 @@ async def run(job: Job, take: Take[W]) -> W:
     fault, wait = final_fault(failures)
     if unsupported is not None and fault.code == unsupported.fault.code:
         raise unsupported
-    if wait is None and fault.code == "rate_limited":
-        wait = engine.health.returns_in(job.order, time.monotonic())
-    raise Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(wait)))
+    back = engine.health.returns_in(job.plan.targets, time.monotonic())
+    raise Exhausted(fault, retry_after=wait_told(fault, wait, back, some_of(SOON)))
 
 
 def begin(job: Job, target: Target) -> AttemptLog:

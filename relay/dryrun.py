@@ -3,7 +3,6 @@ with nothing sent, kept or counted."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,7 +12,7 @@ from providers.types import Target
 from relay.attempts import in_their_words
 from relay.breaker import Part, Rules
 from relay.errors import Exhausted, UpstreamFailure
-from relay.failover import CALLER, THROTTLED, Failed, Judgement, final_fault, judge, meant
+from relay.failover import CALLER, THROTTLED, Failed, Judgement, final_fault, judge, meant, wait_told
 from relay.health import PAIR_SECONDS, Health
 from relay.refusals import render
 from wire import FORMATS
@@ -85,9 +84,8 @@ def outcome_of(
         told = in_their_words(target, wire_format, failure, reason)
     else:
         fault, wait = final_fault([Failed(reason, 1, failure.status, failure.retry_after)])
-        if wait is None and fault.code == "rate_limited":
-            wait = health.returns_in([target], 0.0)
-        told = Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(wait)))
+        back = health.returns_in([target], 0.0)
+        told = Exhausted(fault, retry_after=wait_told(fault, wait, back, LEAST_JITTER))
     answer = render(told, wire_format, REQUEST_ID)
     longer = verdict.meaning == THROTTLED and failure.retry_after is None
     return Outcome(
@@ -101,6 +99,8 @@ def outcome_of(
     )
 
 
+LEAST_JITTER = 1
+"""Seconds that are added to a wait by chance, at least."""
 TARGET = Target(
     provider_id=1, provider_name="", endpoint_id=1, key_id=1, key_name="", model_id=1, model_name="",
     upstream_name="", format="", base_url="", secret="",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -294,3 +295,19 @@ def final_fault(failures: Sequence[Failed]) -> tuple[Fault, float | None]:
     delays = [each.retry_after for each in failures if each.retry_after is not None]
     waits = min(delays) if delays and verdict.meaning in (THROTTLED, OVERLOADED, GATEWAY) else None
     return Fault(verdict.code, _TEXT[verdict.meaning]), waits
+
+
+RETURNS = frozenset({"rate_limited", "overloaded", "unavailable"})
+"""Codes of faults that pass by themselves: a client is told when to come back (resilience.md, "Retries")."""
+
+
+def wait_told(fault: Fault, given: float | None, back: float | None, jitter: int) -> int | None:
+    """The Retry-After of a final fault, in whole seconds; None for none. `given` is the vendors' least, told
+    as it is. Where they gave none: `back`, the seconds until the first target may be asked again (None: there
+    is none), exact for a cooldown, as that was promised; after a breaker, or where nothing is held against
+    anybody, with `jitter` seconds more, 1 or above, or a crowd would come back as one."""
+    if given is not None:
+        return max(1, math.ceil(given))
+    if fault.code not in RETURNS or back is None:
+        return None
+    return max(1, math.ceil(back)) if fault.code == "rate_limited" else math.ceil(back) + jitter

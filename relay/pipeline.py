@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from relay.desk import client_format, secret_of
 from relay.engine import Engine
 from relay.errors import SOON, Exhausted, Interrupted, Refused, RelayError, Unreadable, some_of
 from relay.estimate import estimated_count
-from relay.failover import UNSUPPORTED, final_fault, judge
+from relay.failover import UNSUPPORTED, final_fault, judge, wait_told
 from relay.payload import JsonBody, Payload, Upload
 from relay.refusals import internal, render, telling_id, too_large
 from relay.routes import MODELS, Match, allowed_methods, match
@@ -351,8 +350,11 @@ def _healthy(
     if order:
         return order, barred
     ctx.explanation = explain(Plan((), (*chosen.skipped, *barred)))
-    fault, wait = final_fault(engine.health.failures(chosen.targets, now))
-    raise Exhausted(fault, retry_after=None if wait is None else max(1, math.ceil(min(wait, LONGEST_WAIT))))
+    fault, back = final_fault(engine.health.failures(chosen.targets, now))
+    promised = fault.code != "unavailable"  # by a vendor; a breaker's time is our own
+    back = None if back is None else min(back, LONGEST_WAIT)
+    wait = wait_told(fault, back if promised else None, back, some_of(SOON))
+    raise Exhausted(fault, retry_after=wait)
 
 
 def _nobody(entry: ModelEntry, reasons: set[str], *, pinned: bool) -> RelayError:

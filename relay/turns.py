@@ -4,7 +4,6 @@ concurrency")."""
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from collections import deque
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from providers.types import Target
-from relay.errors import Refused
+from relay.errors import Refused, some_of
 from relay.failover import Failed, judge, may_go_on
 from relay.retries import Retry, pause
 from relay.scheduler import Skipped
@@ -74,8 +73,8 @@ class Turns:
         """What the caller is told where nobody was tried, since all are at their limits."""
         job = self._job
         text = f"Every upstream for {job.ctx.model} is at its limit of requests at a time."
-        wait = math.ceil(job.engine.knobs.queue_timeout * (1 + random.random()))
-        return Refused(Fault("rate_limited", text), retry_after=max(1, wait))
+        wait = some_of(2 * job.engine.knobs.queue_timeout)
+        return Refused(Fault("rate_limited", text), retry_after=wait)
 
     async def _once_more(self, failures: Sequence[Failed]) -> None:
         """A sole target has a second turn, after a moment, where its failure was no answer of its own."""

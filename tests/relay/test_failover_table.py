@@ -17,11 +17,12 @@ from relay.failover import (
     judge,
     may_go_on,
     meaning_of,
+    wait_told,
 )
 from relay.scrub import scrub
 from tests.relay.vendor_errors import CASES, Case
 from wire import FORMATS
-from wire.types import Brief
+from wire.types import Brief, Fault
 
 CAPS = Caps(answered=3, per_endpoint=2, tries=8)
 
@@ -191,6 +192,28 @@ def test_the_least_retry_after_is_told_where_waiting_helps(
     failures: list[Failed], wait: float | None
 ) -> None:
     assert final_fault(failures)[1] == wait
+
+
+@pytest.mark.parametrize(
+    ("code", "given", "back", "told"),
+    [
+        ("rate_limited", 6.2, 30.0, 7),  # as the vendor says
+        ("rate_limited", None, 29.1, 30),  # our cooldown, to the second
+        ("rate_limited", None, 0.0, 1),
+        ("overloaded", 0.0, 30.0, 1),
+        ("overloaded", None, 0.0, 3),  # nobody is kept out: soon, but not all at once
+        ("unavailable", None, 0.0, 3),
+        ("unavailable", None, 30.2, 34),  # not before the first breaker lets one in
+        ("unavailable", None, None, None),
+        ("upstream_error", None, 30.0, None),
+        ("upstream_error", 12.0, 30.0, 12),
+        ("timeout", None, 30.0, None),
+    ],
+)
+def test_the_wait_that_a_client_is_told(
+    code: str, given: float | None, back: float | None, told: int | None
+) -> None:
+    assert wait_told(Fault(code, "words"), given, back, 3) == told
 
 
 STATUSES = {
