@@ -137,9 +137,10 @@ def out(prefix: str, now: datetime) -> Q:
 
 
 def recover(rows: Iterable[Key | Endpoint], *, by: str, reason: str = "") -> int:
-    """Holds nothing against these any more: no cooldown, no breaker, no parking. Returns how many."""
+    """Holds nothing against these any more: no cooldown, no breaker, no parking, no learned limit. Returns
+    how many."""
     now = timezone.now()
-    cleared = {
+    cleared: dict[str, Any] = {
         "breaker": "closed",
         "opened_until": None,
         "openings": 0,
@@ -150,6 +151,8 @@ def recover(rows: Iterable[Key | Endpoint], *, by: str, reason: str = "") -> int
         "parked_until": None,
         "parked_reason": "",
         "parked_by": "",
+        "learned_limit": None,
+        "detail": {},
         "recovered_at": now,
         # What the machine told before this, and the recorder has not written yet, comes too late.
         "updated_at": now,

@@ -157,15 +157,16 @@ class Health:
         elif hint.state == "closed" and part is not None:
             part.clear_suspicion(now)
 
-    def know(self, row: Stored, wall: float, now: float) -> None:
+    def know(self, row: Stored, wall: float, now: float) -> bool:
         """What the tables say of a key or endpoint: at this process's start, and when an operator asked for
-        something. `wall` is `now` in Unix seconds.
+        something. `wall` is `now` in Unix seconds. True where it was recovered since it was last told.
 
         An operator's recovery holds for all that was before it; an operator's parking goes before everything;
         of what the machine wrote, what has not passed yet counts."""
         place = (row.table, row.id)
-        if row.recovered_at is not None and row.recovered_at > self._recovered.get(place, 0):
-            self._recovered[place] = row.recovered_at
+        recovered = row.recovered_at is not None and row.recovered_at > self._recovered.get(place, 0)
+        if recovered:
+            self._recovered[place] = row.recovered_at or 0
             self.recover(*place)
         held: list[tuple[float, str]] = []
         for at, reason in ((row.cooling_until, row.verdict), (row.parked_until, PARKED)):
@@ -178,6 +179,7 @@ class Health:
                 part.leave_alone(until, reason)
             if opened and part.state == "closed":
                 part.reopen(now + max(0.0, (row.opened_until or 0) / 1000 - wall), row.openings)
+        return recovered
 
     # What attempts tell
     # --------------------------------------------------------------------------------------------------

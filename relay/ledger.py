@@ -176,11 +176,13 @@ class Ledger:
             at = int(wall * 1000)
             self.journal.write_many([_turn(each, at, now) for each in turns])
 
-    def learned(self, key_id: int, learned: Learned) -> None:
-        """Notes a key's learned limit of concurrency."""
+    def learned(self, key_id: int, learned: Learned | None) -> None:
+        """Notes a key's learned limit of concurrency; None: it has none any more."""
         at = int(time.time() * 1000)
-        detail = {**learned.detail(), "limit_changed_at": at}
-        columns = {"learned_limit": learned.limit, "detail": detail}
+        columns: dict[str, Any] = {"learned_limit": None, "detail": {}}
+        if learned is not None:
+            detail = {**learned.detail(), "limit_changed_at": at}
+            columns = {"learned_limit": learned.limit, "detail": detail}
         self.journal.write_many([_state("key", key_id, at, columns)])
 
     def probed(self, places: Iterable[tuple[str, int]], result: str) -> None:

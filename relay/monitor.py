@@ -63,7 +63,9 @@ class Monitor:
         """Obeys what the tables say, an operator's word among it."""
         wall, now = time.time(), time.monotonic()
         for row in rows:
-            self._health.know(row, wall, now)
+            recovered = self._health.know(row, wall, now)
+            if recovered and row.table == "key":
+                self._in_flight.unlearn(row.id, now)
 
     async def forget(self) -> None:
         """Lets go of what has passed."""

@@ -26,8 +26,8 @@ LATE = 60.0
 AT_LIMIT = "at concurrency limit"
 Place = tuple[str, int]
 """`key`, `endpoint` or `provider`, and its id."""
-Told = Callable[[int, Learned], None]
-"""Hears of a key's id and what it taught."""
+Told = Callable[[int, Learned | None], None]
+"""Hears of a key's id and what it taught; None where that is to be forgotten."""
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +128,18 @@ class InFlight:
         if self.learned and (known := self._taught(target)) is not None:
             known.first_token(target.model_id, milliseconds)
 
-    def _tell(self, key_id: int, known: Learned) -> None:
+    def unlearn(self, key_id: int, now: float) -> None:
+        """Forgets what a key taught, as an operator recovered it: nobody waits for that limit any more."""
+        if self.learned.pop(key_id, None) is None:
+            return
+        self._tell(key_id, None)
+        own = any(slot.target.key_id == key_id and _has_own(slot.target) for slot in self.slots)
+        pool = self.pools.get(("key", key_id)) if own else self.pools.pop(("key", key_id), None)
+        for waiter in () if pool is None else pool.in_turn():
+            if not waiter.slot.done():
+                self._give(waiter, now)
+
+    def _tell(self, key_id: int, known: Learned | None) -> None:
         if self._told is not None:
             self._told(key_id, known)
 

@@ -234,8 +234,10 @@ def test_a_recovery_clears_what_is_held_and_comes_after_what_was_told_before(
     recorder = open_recorder(appliers=APPLIERS)
     before, after = timezone.now() - timedelta(seconds=1), timezone.now() + timedelta(minutes=1)
     states.park([asked], None, by="ann", reason="x")
+    KeyState.objects.update(learned_limit=3, detail={"peak": 5, "limit_reason": "throttled"})
     states.recover([asked], by="bob", reason="all is well")
     state = KeyState.objects.get()
+    assert (state.learned_limit, state.detail) == (None, {})
     assert states.standing(state, timezone.now()) == states.Standing(Condition.READY)
     assert state.recovered_at is not None
     told = list(StateEvent.objects.order_by("id").values_list("action", "condition", "user_name", "until"))

@@ -224,8 +224,8 @@ async def test_slots_that_nobody_gave_back_are_reaped() -> None:
 
 
 async def test_the_first_throttle_teaches_a_limit_from_what_is_under_way() -> None:
-    told: list[tuple[int, int]] = []
-    in_flight = made(told=lambda key_id, known: told.append((key_id, known.limit)))
+    told: list[tuple[int, int | None]] = []
+    in_flight = made(told=lambda key_id, known: told.append((key_id, known and known.limit)))
     slots = [await taken(in_flight, target()) for _ in range(10)]
     await taken(in_flight, target(key_id=2))
     in_flight.throttled(target(), "throttled", 1)
@@ -243,8 +243,8 @@ async def test_the_first_throttle_teaches_a_limit_from_what_is_under_way() -> No
 
 
 async def test_full_use_lets_a_learned_limit_grow() -> None:
-    told: list[int] = []
-    in_flight = made(told=lambda key_id, known: told.append(known.limit))
+    told: list[int | None] = []
+    in_flight = made(told=lambda key_id, known: told.append(known and known.limit))
     in_flight.learned[1] = Learned.restored(2, {}, 0)
     for now in range(12):
         slots = [await taken(in_flight, target(), now=now) for _ in range(2)]
@@ -264,3 +264,35 @@ async def test_a_key_with_a_limit_of_its_own_has_nothing_to_learn() -> None:
     await taken(in_flight, limited(5))
     in_flight.throttled(limited(5, "endpoint"), "throttled", 10)
     assert in_flight.learned[1].reason == "throttled"
+
+
+async def test_what_a_recovered_key_taught_is_forgotten_and_whoever_waited_goes_on() -> None:
+    told: list[int | None] = []
+    in_flight = made(told=lambda key_id, known: told.append(known and known.limit))
+    slots = [await taken(in_flight, target()) for _ in range(2)]
+    in_flight.throttled(target(), "throttled", 1)
+    asked = await waiting(in_flight, target())
+    in_flight.unlearn(2, 2)
+    assert not asked.done()
+    in_flight.unlearn(1, 2)
+    slots.append(await asked)
+    assert told == [1, None]
+    assert (in_flight.learned, in_flight.pools) == ({}, {})
+    for slot in slots:
+        slot.release()
+    await taken(in_flight, target(), now=3)
+    in_flight.throttled(target(), "throttled", 4)
+    assert in_flight.limit_of(target(), BOB) == "key: at concurrency limit, 1 of 1"
+
+
+async def test_a_limit_that_an_operator_set_stays_though_the_key_is_recovered() -> None:
+    in_flight = made()
+    await taken(in_flight, limited(1))
+    in_flight.learned[1] = Learned.restored(1, {}, 0)  # from before it was set
+    asked = await waiting(in_flight, limited(1))
+    in_flight.unlearn(1, 2)
+    assert in_flight.learned == {}
+    assert not asked.done()
+    assert in_flight.limit_of(limited(1), BOB) == "key: at concurrency limit, 1 of 1"
+    asked.cancel()
+    await asyncio.wait({asked})

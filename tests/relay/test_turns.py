@@ -15,6 +15,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from consumers.models import ApiKey, Consumer
+from providers import states
 from providers.machine import KeyState
 from providers.models import Deployment, Endpoint, Key, Model, Provider
 from relay.breaker import Rules
@@ -375,6 +376,23 @@ async def test_what_was_learned_survives_a_restart(door: str) -> None:
         tasks = await holding(each, 1)
         assert (await CHAT.send(each)).status_code == 429
         await ended(*tasks)
+
+
+async def test_what_was_learned_ends_with_an_operator_s_recovery(door: str) -> None:
+    async with house(door, keys=(ONE, TWO)) as each:
+        each.vendor.script(["fault-stall"], secret=ONE)
+        tasks = await holding(each, 4)
+        each.vendor.script(["fault-429.retry-1"], secret=ONE)
+        assert (await CHAT.send(each)).status_code == 200
+        (key_id,) = each.engine.in_flight.learned
+        await sync_to_async(states.recover)([await Key.objects.aget(pk=key_id)], by="ann")
+        async with asyncio.timeout(5):
+            while each.engine.in_flight.learned:
+                await asyncio.sleep(0.01)
+        line = [line for line in each.journal("state") if "learned_limit" in line["columns"]][-1]
+        assert line["columns"] == {"learned_limit": None, "detail": {}}
+        await ended(*tasks)
+        await each.idle()
 
 
 async def test_one_slow_upstream_of_three_holds_up_nobody() -> None:
