@@ -73,12 +73,13 @@ class Part:
         """When it may be asked again, as far as that is known."""
         return max(self.cooling_until, self.opened_until if self.state == "open" else 0.0)
 
-    def enter(self, attempt: object, now: float) -> None:
-        """An attempt begins. After an opening it is the probe."""
-        if self.state == "open" and self.opened_until <= now:
+    def enter(self, attempt: object, now: float) -> bool:
+        """An attempt begins. After an opening it is the probe. True where it ends an opening."""
+        if over := self.state == "open" and self.opened_until <= now:
             self.state, self._successes = "half_open", 0
         if self.state == "half_open" and self._probe is None:
             self._probe = attempt
+        return over
 
     def leave(self, attempt: object) -> None:
         """An attempt is over, however it ended. Called after its outcome was told, if it had one."""
@@ -139,10 +140,11 @@ class Part:
         if until > self.cooling_until:
             self.cooling_until, self.cooling_for = until, reason
 
-    def begin_probe(self, probe: object, now: float) -> None:
-        """A probe of our own begins. An opening ends with it, so that no request has to find out."""
+    def begin_probe(self, probe: object, now: float) -> bool:
+        """A probe of our own begins. An opening ends with it, so that no request has to find out; True where
+        there was one."""
         self.opened_until = min(self.opened_until, now)
-        self.enter(probe, now)
+        return self.enter(probe, now)
 
     @property
     def is_probed(self) -> bool:

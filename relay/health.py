@@ -34,6 +34,7 @@ TRICKLE = 1.0
 """Seconds between two requests to a place whose breaker is open, where there is no other."""
 FAR = 86_400.0
 """Seconds that nobody waits for: until when is not told."""
+PROBED = "breaker half open: a probe"
 SPOILED = ("too_large", "encoding")
 """Reasons for which nobody else is asked, and that are a vendor's failure all the same."""
 Pair = tuple[str, int, int, str]
@@ -68,6 +69,8 @@ class Health:
         """Whether there is nothing to look at: asked several times for each request."""
         self._trickled: dict[int, float] = {}
         self._recovered: dict[tuple[str, int], int] = {}
+        self.changed: Callable[[Sequence[Turn]], None] = lambda turns: None
+        """Hears of openings that end: with an attempt, before it has an outcome."""
 
     def barred(self, target: Target, now: float) -> str:
         """Why nothing may be sent to a target now; "" where it may."""
@@ -186,8 +189,9 @@ class Health:
 
     def enter(self, target: Target, attempt: object, now: float) -> None:
         """An attempt begins."""
-        for part, _ in self._parts(target):
-            part.enter(attempt, now)
+        over = [Turn(*place, part, PROBED) for place, part in self._held(target) if part.enter(attempt, now)]
+        if over:
+            self.changed(over)
 
     def leave(self, target: Target, attempt: object) -> None:
         """An attempt is over, however it ended; or as a probe it is: its stream has begun."""
@@ -242,8 +246,9 @@ class Health:
         parts = [part for part, _ in self._parts(target)]
         if any(part.is_probed for part in parts):
             return False
-        for part in parts:
-            part.begin_probe(probe, now)
+        held = self._held(target)
+        if over := [Turn(*place, part, PROBED) for place, part in held if part.begin_probe(probe, now)]:
+            self.changed(over)
         self.keep_refused(target, now, seconds)  # no request is to try meanwhile
         return True
 
@@ -325,6 +330,14 @@ class Health:
             if (part := known.get(number)) is not None:
                 found.append((part, table))
         return found
+
+    def _held(self, target: Target) -> list[tuple[tuple[str, int], Part]]:
+        """What is known of a target's key and endpoint, as far as either is not well, and where."""
+        return [
+            ((table, number), known[number])
+            for table, number, known in self._places(target)
+            if number in known
+        ]
 
     def _part(self, known: dict[int, Part], number: int) -> Part:
         part = known.get(number)

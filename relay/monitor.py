@@ -25,6 +25,7 @@ class Monitor:
         self._in_flight = in_flight
         self._ledger = ledger
         self._channel = channel
+        health.changed = self.turned
 
     def failed(self, target: Target, reason: str, retry_after: float | None, kind: str) -> None:
         """An attempt at a request of a kind failed, for a reason of `failover.VERDICTS`."""

@@ -185,6 +185,19 @@ def test_what_has_passed_is_forgotten() -> None:
     assert made.well
 
 
+def test_an_opening_that_ends_is_told_before_its_probe_has_an_outcome() -> None:
+    made, (one,) = health(), targets(1)
+    told: list[tuple[str, int, str, str]] = []
+    made.changed = lambda turns: told.extend(
+        (each.table, each.id, each.part.state, each.reason) for each in turns
+    )
+    for _ in range(5):
+        made.failed(one, "reset", None, 0, kind=GENERATE)
+    for now in (29, 30, 31):
+        made.enter(one, object(), now)
+    assert told == [("key", one.key_id, "half_open", "breaker half open: a probe")]
+
+
 def test_each_turn_is_told_once_with_its_reason() -> None:
     made, one = health(), target()
     turns = [turn for _ in range(6) for turn in made.failed(one, "reset", None, 0, kind=GENERATE)]
