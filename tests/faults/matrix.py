@@ -80,6 +80,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
 CLIENT: dict[str, tuple[str, ...]] = {
     "gone before first byte": (
         "faults/test_clients.py::test_a_client_gone_before_the_first_byte_pays_nothing_and_is_not_tried_for_again",
+        "faults/test_clients.py::test_a_client_gone_before_anything_was_sent_costs_nobody_anything",
         "endings/test_clients.py::test_a_client_that_leaves_between_two_attempts_is_not_tried_for_again",
         "endings/test_clients.py::test_a_client_that_leaves_after_the_silent_commit_pays_nothing",
     ),

@@ -11,11 +11,14 @@ from statistics import median
 import orjson
 import pytest
 
+from providers.models import Endpoint
+from simulator import ports
 from simulator.compose import TEXT
 from tests.counts import count
 from tests.endings.kit import MICRO, connected, gone
-from tests.faults.stage import Stage, envelope, stage
+from tests.faults.stage import NAMES, Stage, assert_nothing_billed, envelope, stage
 from tests.relay.asks import ASKS, STREAMED, WHOLE, Ask, text
+from tests.relay.harness import BASES
 from tests.rude import Rude, rude
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,6 +67,34 @@ async def test_a_client_gone_before_the_first_byte_pays_nothing_and_is_not_tried
             assert on.house.engine.health.well
         assert on.house.vendor.total == number
     assert median(took) < AT_ONCE
+
+
+async def test_a_client_gone_before_anything_was_sent_costs_nobody_anything(door: str) -> None:
+    """The vendor has not even taken the connection."""
+    with ports.unanswered() as port:
+
+        def prepare(_url: str) -> None:
+            for form, base in BASES.items():
+                found = Endpoint.objects.filter(provider__name=NAMES[0], format=form)
+                found.update(base_url=f"http://127.0.0.1:{port}{base}", connect_timeout=20)
+
+        async with stage(door, prepare=prepare) as on:
+            for number, ask in enumerate(ASKS, 1):
+                async with rude(on.house.url) as client:
+                    await begin(client, on, ask)
+                    async with asyncio.timeout(PATIENCE):
+                        while not on.house.engine.in_flight.slots:
+                            await asyncio.sleep(0.005)
+                    client.leave(reset=False)
+                await on.house.idle()
+                (final,) = on.house.journal()[number - 1 :]
+                record, (attempt,) = final["record"], final["attempts"]
+                assert (record["outcome"], record["status_code"]) == ("client_gone", 0), str(ask)
+                assert (attempt["phase"], attempt["verdict"]) == ("send", "client_gone"), str(ask)
+                assert not attempt["maybe_billed"]
+                assert_nothing_billed(final)
+                assert on.house.engine.health.well
+            assert on.house.vendor.total == 0
 
 
 @ways
