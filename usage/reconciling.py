@@ -1,7 +1,8 @@
 """The ledger checked against itself, and brought back in order.
 
-Records are the truth: rollups must be their sums, dead letters must have found their way into them. Whatever
-else is to follow from them is one more check of a quarter, in `Reconciler.check`.
+Records are the truth: rollups must be their sums, buckets of health must count their attempts, dead letters
+must have found their way into them. Whatever else is to follow from them is one more check of a quarter, in
+`Reconciler.check`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any
 
 from django.db import connections
 
+from usage import vitals
 from usage.auditing import Auditor, repair
 from usage.differences import LETTERS, Difference
 from usage.letters import retry, waiting
-from usage.models import AttemptRollup, DeadLetter, Rollup
+from usage.models import AttemptRollup, DeadLetter, HealthBucket, Rollup
 from usage.rebuilding import Builder, Progress, quarters, silent
 from usage.rollup import COLUMNS
 from usage.states import Apply
@@ -30,6 +32,7 @@ class Reconciled:
     """What was looked at, how many values were not what the ledger says, and how many still are not."""
 
     quarters: int = 0
+    buckets: int = 0
     records: int = 0
     attempts: int = 0
     differences: int = 0
@@ -38,8 +41,8 @@ class Reconciled:
 
 class Reconciler:
     """Checks the ledger in the database `using`. `tell` hears of each difference as it is found. With `fix`
-    what differs is mended: a record by its price and attempts, a rollup row by the records, a dead letter by
-    trying it once more with `appliers`; nothing else is touched."""
+    what differs is mended: a record by its price and attempts, a rollup row by the records, a bucket of
+    health by the attempts, a dead letter by trying it once more with `appliers`; nothing else is touched."""
 
     def __init__(
         self,
@@ -80,6 +83,18 @@ class Reconciler:
                 left = list(self.check(quarter))
             self.note(found, left=len(left))
 
+    def health(self, now: datetime, since: datetime | None = None, until: datetime | None = None) -> None:
+        """Goes through the buckets of health that are still kept. To be asked after `rows`, which may take
+        attempts away."""
+        for span in vitals.spans(self._connection, now, since, until):
+            self.done.buckets += 1
+            found = vitals.check(self._connection, *span)
+            left = found
+            if found and self._fix:
+                vitals.mend(self._connection, *span)
+                left = vitals.check(self._connection, *span)
+            self.note(list(_buckets(found)), left=len(list(_buckets(left))))
+
     def check(self, quarter: int, *, counted: bool = False) -> Iterator[Difference]:
         """What is wrong with one quarter."""
         yield from self._auditor.audit(quarter)
@@ -110,6 +125,18 @@ def _columns(model: type[Any], wrong: Wrong) -> Iterator[Difference]:
         if (ledger or 0) != (found or 0):
             moment = datetime.fromtimestamp(quarter, UTC)
             yield Difference(model._meta.db_table, row, column, ledger, found, moment)
+
+
+def _buckets(found: Sequence[vitals.Wrong]) -> Iterator[Difference]:
+    """One difference a count that is wrong."""
+    table, nothing = HealthBucket._meta.db_table, [None] * len(vitals.COUNTS)
+    for wrong in found:
+        row: dict[str, Any] = dict(zip(HealthBucket.DIMENSIONS, wrong.key, strict=True))
+        row["begins"] = f"{datetime.fromtimestamp(row['begins'], UTC):%Y-%m-%dT%H:%M:%SZ}"
+        counts = zip(vitals.COUNTS, wrong.ledger or nothing, wrong.found or nothing, strict=True)
+        for column, ledger, there in counts:
+            if (ledger or 0) != (there or 0):
+                yield Difference(table, row, column, ledger, there)
 
 
 def _parked(letter: DeadLetter) -> Difference:

@@ -9,8 +9,10 @@ transaction that inserts it; `rebuild` counts once more, from the attempts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from math import ceil
+from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -142,6 +144,55 @@ def forget(now: datetime, *, using: str = "default") -> bool:
     return False
 
 
+class Wrong(NamedTuple):
+    """A row that is not what the attempts say. `ledger` and `found` are in the order of `COUNTS`; None where
+    the attempts know no such bucket, or the table has none. `id` is the row's, 0 for none."""
+
+    key: Key
+    ledger: list[int] | None
+    found: list[int] | None
+    id: int = 0
+
+
+def spans(
+    connection: BaseDatabaseWrapper, now: datetime, since: datetime | None, until: datetime | None
+) -> Iterator[tuple[int, int]]:
+    """Length and beginning, in Unix seconds, of the buckets that are still kept: those that hold `since` or
+    begin later, and before `until`. What is older than the oldest attempt is left out."""
+    oldest = Attempt.objects.using(connection.alias).order_by("id").values_list("id", flat=True).first()
+    if oldest is None:
+        return
+    for seconds, kept in KEPT.items():
+        first = max(instant(oldest), now - kept, since or now - kept)
+        last = min(now, until) if until else now + timedelta(seconds=seconds)
+        for begins in range(int(first.timestamp()) // seconds * seconds, ceil(last.timestamp()), seconds):
+            yield seconds, begins
+
+
+def check(connection: BaseDatabaseWrapper, seconds: int, begins: int) -> list[Wrong]:
+    """The rows of one bucket that are wrong, missing or left over. What differs is looked at once more with
+    the recorder kept out: it may have written between two statements."""
+    with connection.cursor() as cursor:
+        wrong = _compared(connection, cursor, seconds, begins)
+    if not wrong:
+        return []
+    with _alone(connection) as cursor:
+        return _compared(connection, cursor, seconds, begins)
+
+
+def mend(connection: BaseDatabaseWrapper, seconds: int, begins: int) -> int:
+    """Brings the rows of one bucket to what the attempts say; returns how many were not."""
+    with _alone(connection) as cursor:
+        wrong = _compared(connection, cursor, seconds, begins)
+        stray = [each.id for each in wrong if each.ledger is None]
+        for part in in_parts(stray, MOST_PARAMETERS):
+            cursor.execute(f"DELETE FROM {_table(connection)} WHERE id IN ({placeholders(part)})", part)
+        VitalTables(connection).replace(
+            cursor, {each.key: each.ledger for each in wrong if each.ledger is not None}
+        )
+        return len(wrong)
+
+
 def rebuild(
     now: datetime,
     since: datetime | None = None,
@@ -149,45 +200,43 @@ def rebuild(
     *,
     using: str = "default",
 ) -> int:
-    """Makes the buckets that are still kept again from the attempts: those that begin from `since` on and
-    before `until`. What is older than the oldest attempt is left alone. Each bucket is one transaction, for
-    which the recorder waits. Returns how many rows were wrong, missing or left over."""
+    """Makes the buckets of `spans` again from the attempts. Each bucket is one transaction, for which the
+    recorder waits. Returns how many rows were wrong, missing or left over."""
     connection = connections[using]
-    tables = VitalTables(connection)
-    corrected = 0
-    oldest = Attempt.objects.using(using).order_by("id").values_list("id", flat=True).first()
-    if oldest is None:
-        return 0
-    for seconds, kept in KEPT.items():
-        first = max(instant(oldest), now - kept, since or now - kept)
-        last = min(now, until) if until else now + timedelta(seconds=seconds)
-        begins = int(first.timestamp()) // seconds * seconds
-        while begins < last.timestamp():
-            corrected += _rebuild(connection, tables, seconds, begins)
-            begins += seconds
-    return corrected
+    return sum(mend(connection, *span) for span in spans(connection, now, since, until))
 
 
-def _rebuild(connection: BaseDatabaseWrapper, tables: VitalTables, seconds: int, begins: int) -> int:
+@contextmanager
+def _alone(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
+    """A transaction in which nobody else writes attempts or buckets."""
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        quote = connection.ops.quote_name
-        table = quote(HealthBucket._meta.db_table)
         if connection.vendor == "postgresql":
-            cursor.execute(f"LOCK TABLE {quote(Attempt._meta.db_table)}, {table} IN SHARE ROW EXCLUSIVE MODE")
-        wanted = dict(_counted(connection, cursor, seconds, begins))
-        cursor.execute(
-            f"SELECT id, {', '.join((*HealthBucket.DIMENSIONS, *COUNTS))} FROM {table}"
-            " WHERE seconds = %s AND begins = %s",
-            [seconds, begins],
-        )
-        size = len(HealthBucket.DIMENSIONS)
-        there = {tuple(row[:size]): (number, list(row[size:])) for number, *row in cursor.fetchall()}
-        stray = [number for key, (number, counts) in there.items() if key not in wanted and any(counts)]
-        for part in in_parts(stray, MOST_PARAMETERS):
-            cursor.execute(f"DELETE FROM {table} WHERE id IN ({placeholders(part)})", part)
-        wrong = {key: counts for key, counts in wanted.items() if there.get(key, (0, None))[1] != counts}
-        tables.replace(cursor, wrong)
-        return len(stray) + len(wrong)
+            attempts = connection.ops.quote_name(Attempt._meta.db_table)
+            cursor.execute(f"LOCK TABLE {attempts}, {_table(connection)} IN SHARE ROW EXCLUSIVE MODE")
+        yield cursor
+
+
+def _table(connection: BaseDatabaseWrapper) -> str:
+    return connection.ops.quote_name(HealthBucket._meta.db_table)
+
+
+def _compared(
+    connection: BaseDatabaseWrapper, cursor: CursorWrapper, seconds: int, begins: int
+) -> list[Wrong]:
+    wanted = dict(_counted(connection, cursor, seconds, begins))
+    cursor.execute(
+        f"SELECT id, {', '.join((*HealthBucket.DIMENSIONS, *COUNTS))} FROM {_table(connection)}"
+        " WHERE seconds = %s AND begins = %s",
+        [seconds, begins],
+    )
+    size = len(HealthBucket.DIMENSIONS)
+    wrong = []
+    for number, *row in cursor.fetchall():
+        key: Key = tuple(row[:size])
+        found, ledger = list(row[size:]), wanted.pop(key, None)
+        if found != (ledger or [0] * len(COUNTS)):
+            wrong.append(Wrong(key, ledger, found, number))
+    return wrong + [Wrong(key, ledger, None) for key, ledger in wanted.items()]
 
 
 def _counted(

@@ -16,8 +16,10 @@ from tests.counts import count
 from tests.usage.conftest import OpenJournal, OpenRecorder
 from tests.usage.journals import START, amended, finished
 from usage import vitals
+from usage.differences import Difference
 from usage.ids import instant
 from usage.models import Attempt, HealthBucket, JournalPosition
+from usage.reconciling import Reconciler
 from usage.vitals import CLASSES, COARSE, COUNTS, ENDED, FAILURES, FINE, class_of, forget, rebuild
 
 NOW = datetime.fromtimestamp(START / 1000, UTC)
@@ -109,6 +111,40 @@ class TestCounted:
         assert stored() == before
         assert rebuild(NOW) == 0
 
+    def test_a_check_names_each_count_that_is_wrong_and_mends_just_these(self) -> None:
+        clean = stored()
+        assert reconciled() == []
+        row = HealthBucket.objects.filter(seconds=COARSE, attempts__gt=1).order_by("id")[0]
+        HealthBucket.objects.filter(pk=row.pk).update(attempts=row.attempts + 2, succeeded=row.succeeded + 1)
+        recent = NOW.timestamp() - 3_600
+        gone = HealthBucket.objects.filter(seconds=FINE, begins__gt=recent).order_by("id")[3]
+        gone.delete()
+        made_up = HealthBucket.objects.get(pk=row.pk)
+        made_up.pk, made_up.key_id = None, 404
+        made_up.save()
+        found = reconciled()
+        places = {(each.row["seconds"], each.row["begins"], each.row["key_id"]) for each in found}
+        at, then = told(row.begins), told(gone.begins)
+        assert places == {(COARSE, at, row.key_id), (COARSE, at, 404), (FINE, then, gone.key_id)}
+        wrong = [each for each in found if each.row["key_id"] == row.key_id and each.row["begins"] == at]
+        assert [(each.column, each.ledger, each.found) for each in wrong] == [
+            ("attempts", row.attempts, row.attempts + 2), ("succeeded", row.succeeded, row.succeeded + 1),
+        ]  # fmt: skip
+        assert all(each.found is None for each in found if each.row["seconds"] == FINE)
+        assert all(each.ledger is None for each in found if each.row["key_id"] == 404)
+        assert len(reconciled(fix=True)) == len(found)
+        assert reconciled() == []
+        assert stored() == clean
+
+    def test_a_check_keeps_to_its_time(self) -> None:
+        HealthBucket.objects.all().delete()
+        hour = NOW - timedelta(hours=1)
+        begins = {each.row["begins"] for each in reconciled(since=hour)}
+        assert begins
+        assert min(begins) >= told(hour.timestamp() - COARSE)
+        begins = {each.row["begins"] for each in reconciled(until=hour)}
+        assert max(begins) < told(hour.timestamp())
+
     def test_a_rebuild_can_begin_later(self) -> None:
         HealthBucket.objects.all().delete()
         rebuild(NOW, NOW - timedelta(hours=1))
@@ -156,6 +192,20 @@ def test_lines_delivered_again_count_once_and_amendments_not_at_all(
     JournalPosition.objects.all().delete()
     open_recorder(batch_rows=5).drain()
     assert_all_counted()
+
+
+def told(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def reconciled(*, fix: bool = False, **span: datetime) -> list[Difference]:
+    """What a check of the buckets finds."""
+    found: list[Difference] = []
+    reconciler = Reconciler(found.append, fix=fix)
+    reconciler.health(NOW, **span)
+    assert reconciler.done.differences == len(found)
+    assert reconciler.done.left == (0 if fix else len(found))
+    return found
 
 
 @pytest.mark.django_db

@@ -40,18 +40,18 @@ NAMED: dict[str, type[models.Model]] = {
 class Command(BaseCommand):
     help = (
         "Checks the ledger against itself, while the server runs if need be: rollups against records, records"
-        " against their price and attempts, dead letters, journals. Prints each value that is not what the"
-        " ledger says; ends with 1 where one is left, else with 0. With --json each difference is a line of"
-        " its own, and the last line is the sum."
+        " against their price and attempts, health against attempts, dead letters, journals. Prints each"
+        " value that is not what the ledger says; ends with 1 where one is left, else with 0. With --json"
+        " each difference is a line of its own, and the last line is the sum."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--fix",
             action="store_true",
-            help="mend what differs and nothing else: rollup rows from the records, costs from price and"
-            " attempts, attempts without a record deleted, dead letters tried again, and, while no server"
-            " runs here, the journals of dead processes taken over",
+            help="mend what differs and nothing else: rollup rows from the records, health from the attempts,"
+            " costs from price and attempts, attempts without a record deleted, dead letters tried again,"
+            " and, while no server runs here, the journals of dead processes taken over",
         )
         parser.add_argument(
             "--since",
@@ -82,6 +82,7 @@ class Command(BaseCommand):
         reconciler.note(found, left=len(list(check_journals(journals))) if found else 0)
         reconciler.letters(datetime.now(UTC))
         reconciler.rows(options["since"], options["until"], self.bar.draw)
+        reconciler.health(datetime.now(UTC), options["since"], options["until"])
         done = reconciler.done
         if self.as_json:
             self.stdout.write(json.dumps({"sum": asdict(done) | {"by_table": self.counts}}))
