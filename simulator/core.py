@@ -95,6 +95,11 @@ def _secret(headers: Headers, query: str) -> str:
     return (parse_qs(query).get("key") or [""])[0] if query else ""
 
 
+def _end(pause: asyncio.Future[None]) -> None:
+    if not pause.done():
+        pause.set_result(None)
+
+
 class Vendor:
     """State of one simulated vendor. `pace`: milliseconds between frames for plain names. `control`:
     whether scripts are taken and requests remembered, which a public demo must not do."""
@@ -107,6 +112,7 @@ class Vendor:
         """Requests seen since the start or the last reset, the forgotten ones too."""
         self._scripts: dict[str, deque[str | Raw]] = {}
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._pauses: set[asyncio.Future[None]] = set()
         self._seen_bytes = 0
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -168,6 +174,24 @@ class Vendor:
             async with asyncio.timeout(within):
                 await future
         return self.requests[-1]
+
+    async def pause(self, seconds: float) -> None:
+        """Lets time pass in an answer, until somebody calls `hurry`."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        clock = loop.call_later(seconds, _end, over)
+        self._pauses.add(over)
+        try:
+            await over
+        finally:
+            clock.cancel()
+            self._pauses.discard(over)
+
+    def hurry(self) -> None:
+        """Ends every pause of every answer that is under way: a test that has seen what it waited for need
+        not guess how long that takes."""
+        for over in self._pauses:
+            _end(over)
 
     def begin(self, method: str, target: str, headers: Headers) -> Seen:
         """A request's head is here: remember it, and take what it is to be played."""

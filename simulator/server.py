@@ -26,7 +26,7 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Overl
 class Simulator:
     """A vendor listening on a port. `pace`: milliseconds between frames for model names without options.
 
-    `script`, `requests`, `total`, `wait_for` and `reset` are those of its `vendor`.
+    `script`, `requests`, `total`, `wait_for`, `hurry` and `reset` are those of its `vendor`.
     """
 
     def __init__(self, *, pace: int = 0, vendor: Vendor | None = None) -> None:
@@ -102,6 +102,10 @@ class Simulator:
     def reset(self) -> None:
         """Forget scripts, requests and stored responses; connections stay."""
         self.vendor.reset()
+
+    def hurry(self) -> None:
+        """See Vendor.hurry."""
+        self.vendor.hurry()
 
     async def wait_for(self, count: int, within: float = 10) -> Seen:
         """See Vendor.wait_for."""
@@ -311,7 +315,7 @@ class Connection(asyncio.Protocol):
                 self._reset()
             return False
         else:
-            await asyncio.sleep(step)
+            await self._vendor.pause(step)
         return True
 
     async def _drained(self) -> None:

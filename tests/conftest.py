@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from pytest_django import Settings
 
 from tests import servers
 from tests.grouping import Scheduling
+from tests.programs import environment, manage
 
 NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "postgres": (servers.postgres_binaries, "postgresql"),
@@ -41,6 +44,23 @@ def few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(file))
         yield
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with an up-to-date SQLite database, to be copied. Made once, whatever the number of
+    xdist's workers, each of which has a folder of its own in a common one."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home = common / "migrated"
+    with (common / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not home.exists():
+            making = common / "migrating"
+            ended = manage("migrate", "-v0", env=environment(making))
+            assert ended.returncode == 0, ended.stderr
+            making.rename(home)
+    return home
 
 
 @pytest.fixture(scope="session")

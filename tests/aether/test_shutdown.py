@@ -56,13 +56,13 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def made(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Place:
     """To be copied: setting one up takes seconds."""
     folder, port = tmp_path_factory.mktemp("shutdown"), servers.free_port()
     (folder / "config.yaml").write_text(CONFIG.format(port=port, secret=SECRET))
-    for command in (["migrate", "-v0"], ["import_config", str(folder / "config.yaml")]):
-        ended = manage(*command, env=environment(folder / "home"))
-        assert ended.returncode == 0, ended.stderr
+    shutil.copytree(migrated, folder / "home")
+    ended = manage("import_config", str(folder / "config.yaml"), env=environment(folder / "home"))
+    assert ended.returncode == 0, ended.stderr
     return Place(folder / "home", port)
 
 

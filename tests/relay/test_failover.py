@@ -45,8 +45,8 @@ def second_after(final: dict[str, Any], reason: str, label: str) -> None:
 
 async def test_an_endpoint_has_timeouts_of_its_own(door: str) -> None:
     def prepare(_url: str) -> None:
-        Endpoint.objects.filter(format="openai_chat").update(first_byte_timeout=0.1)
-        Endpoint.objects.filter(format="anthropic").update(first_event_timeout=0.1)
+        Endpoint.objects.filter(format="openai_chat").update(first_byte_timeout=1)
+        Endpoint.objects.filter(format="anthropic").update(first_event_timeout=1)
 
     async with house(door, keys=KEYS, prepare=prepare) as each:
         each.vendor.script(["fault-stall-head"], secret=ONE)

@@ -22,21 +22,11 @@ from usage.bodies import Recorded, write_file
 from usage.journal import Journal
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with a migrated database."""
-    folder = tmp_path_factory.mktemp("template")
-    folder.chmod(0o700)
-    migrated = manage("migrate", env=environment(folder))
-    assert migrated.returncode == 0, migrated.stderr
-    return folder
-
-
 @pytest.fixture
-def data(template: Path, data_dir: Path) -> Path:
+def data(migrated: Path, data_dir: Path) -> Path:
     """An own data directory with a migrated database."""
     with (
-        sqlite3.connect(template / "aether.sqlite3") as source,
+        sqlite3.connect(migrated / "aether.sqlite3") as source,
         sqlite3.connect(data_dir / "aether.sqlite3") as target,
     ):
         source.backup(target)
