@@ -13,6 +13,7 @@ import pytest
 from pytest_django import Settings
 
 from tests import servers
+from tests.counts import PROOF
 from tests.grouping import Scheduling
 from tests.programs import environment, manage
 
@@ -43,6 +44,15 @@ def few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     file.write_text(one + end)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(file))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_polls() -> Iterator[None]:
+    """What changed is looked for five times as often, except in the proof: many tests wait for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not PROOF:
+            patch.setattr("relay.engine.POLL", 0.2)
         yield
 
 

@@ -219,12 +219,13 @@ def readme_examples(port: str, secret: str) -> dict[str, str]:
     programs = re.findall(r"\*\*([a-z-]+)\*\*\n\n```python\n(.*?)```", text, re.DOTALL)
     assert [name for name, _ in programs] == ["openai", "anthropic", "google-genai"]
     env = {**os.environ, "AETHER_API_KEY": secret}
-    return {
-        name: subprocess.run(
-            [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True, timeout=60
-        ).stdout
+    running = {
+        name: subprocess.Popen([sys.executable, "-c", program], env=env, stdout=subprocess.PIPE, text=True)
         for name, program in programs
     }
+    printed = {name: program.communicate(timeout=60)[0] for name, program in running.items()}
+    assert {name: program.returncode for name, program in running.items()} == dict.fromkeys(running, 0)
+    return printed
 
 
 def test_run_says_in_one_sentence_that_its_port_is_taken(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ async def test_an_upload_is_gone_when_its_client_leaves(door: str) -> None:
             await upload(client, each, 3_000_000)
             seen = await each.vendor.wait_for(1)
             client.leave()
-            await gone(seen, 0.25)
+            await gone(seen, 5)
         await each.idle()
         assert uploads() == []
         (final,) = each.journal()
@@ -81,7 +81,7 @@ async def test_a_body_counts_while_it_waits_for_an_answer(door: str) -> None:
             seen = await each.vendor.wait_for(1)
             assert each.engine.body_bytes > 2_000_000
             client.leave()
-            await gone(seen, 0.25)
+            await gone(seen, 5)
         await each.idle()
 
 
@@ -96,7 +96,7 @@ async def test_too_many_bodies_at_once_are_refused_and_counted_back(door: str) -
             assert answer.status == 503
             assert int(answer.headers["retry-after"]) >= 1
             first.leave()
-            await gone(seen, 0.25)
+            await gone(seen, 5)
         await each.idle()
         async with rude(each.url) as third:
             await ask(third, each, padding="x" * 2_000_000)

@@ -12,7 +12,7 @@ import httpx
 import orjson
 import pytest
 
-from tests.counts import count
+from tests.counts import PROOF, count
 from tests.endings.kit import (
     CHAT,
     DIALECTS,
@@ -34,9 +34,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 dialects = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
 resets = pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
 
-AT_ONCE = 0.25
-"""Seconds in which upstream must see that the client left; of many times, most."""
 PATIENCE = 5.0
+AT_ONCE = 0.25 if PROOF else PATIENCE
+"""Seconds in which upstream must see that the client left; of many times, most."""
 BIG = "chunks-2000.size-10000.last-60000.in-100.out-50"
 """More than all buffers on the way hold; its end is late, lest they take it all once the client is gone."""
 

@@ -11,6 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from consumers.models import ApiKey, Consumer
+from tests.counts import PROOF
 from tests.endings.kit import (
     CHAT,
     DIALECTS,
@@ -29,8 +30,12 @@ from tests.rude import Rude, rude
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SLOW = "chunks-2000.size-40.delay-10.in-100.out-50"
-OBEYED = 2.0
+PACE = 50 if PROOF else 15
+"""Milliseconds between frames: sixty of them take longer than it does to hear of a change."""
+OBEYED = 2.0 if PROOF else 20.0
 """Seconds in which a change must be obeyed."""
+AT_ONCE = 0.25 if PROOF else 5.0
+"""Seconds in which upstream must see that a stream ended."""
 
 
 def switch_off_key() -> None:
@@ -69,7 +74,7 @@ async def test_a_stream_ends_when_its_api_key_no_longer_works(door: str, change:
             changed = time.monotonic()
             answer = await client.rest()
             assert time.monotonic() - changed < OBEYED
-            await gone(each.vendor.requests[-1], 0.25)
+            await gone(each.vendor.requests[-1], AT_ONCE)
         assert answer.whole
         assert CHAT.error in answer.body
         assert CHAT.end not in answer.body
@@ -112,7 +117,7 @@ async def test_every_dialect_is_told_that_it_was_interrupted(door: str) -> None:
 
 async def test_a_key_that_finishes_its_streams_lets_them_end(door: str) -> None:
     async with clean_house(door, prepare=lambda url: ApiKey.objects.update(finish_streams=True)) as each:
-        each.vendor.script("chunks-60.size-40.delay-50.in-100.out-50")
+        each.vendor.script(f"chunks-60.size-40.delay-{PACE}.in-100.out-50")
         async with rude(each.url) as client:
             await started(client, each)
             await sync_to_async(switch_off_key)()
@@ -125,7 +130,7 @@ async def test_a_key_that_finishes_its_streams_lets_them_end(door: str) -> None:
 
 async def test_a_change_elsewhere_lets_a_stream_go_on(door: str) -> None:
     async with clean_house(door) as each:
-        each.vendor.script("chunks-30.size-40.delay-50.in-100.out-50")
+        each.vendor.script(f"chunks-60.size-40.delay-{PACE}.in-100.out-50")
         async with rude(each.url) as client:
             await started(client, each)
             consumer = await Consumer.objects.acreate(name="bob")
