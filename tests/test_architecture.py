@@ -20,7 +20,7 @@ BELOW: dict[str, set[str]] = {
     "simulator": set(),
 }
 PURE = [
-    *sorted(ROOT.glob("wire/*.py")),
+    *sorted(ROOT.glob("wire/**/*.py")),
     *(
         ROOT / f"relay/{name}.py"
         for name in (
