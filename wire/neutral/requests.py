@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -134,3 +134,13 @@ class Written(msgspec.Struct, frozen=True):
 
 class CannotHold(BadRequest):
     """The request has content that the target's dialect has no place for: another target may have."""
+
+
+def told(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of dropped fields, each once, less those that are harmless."""
+    return tuple(dict.fromkeys(name for name in names if name not in HARMLESS))
+
+
+def strangers(request: Request, origin: str) -> list[str]:
+    """What stands in the request's bag for its own format alone, on the way to the format `origin`."""
+    return [] if request.origin == origin else list(request.extras.get(request.origin, ()))
