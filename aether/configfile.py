@@ -55,8 +55,8 @@ DEPLOYMENT = {"is_active": "is_active", "endpoints": "formats", "capabilities": 
 MODEL = {
     each: each
     for each in (
-        "aliases", "is_active", "capabilities", "allowed_formats", "routing_mode", "context_window",
-        "max_output_tokens",
+        "aliases", "is_active", "capabilities", "allowed_formats", "routing_mode", "conversion",
+        "context_window", "max_output_tokens",
     )
 }  # fmt: skip
 FAILURE_RULE = {

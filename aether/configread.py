@@ -328,6 +328,7 @@ MODEL = row(
         "capabilities": texts,
         "allowed_formats": texts,
         "routing_mode": optional_text,
+        "conversion": text,
         "context_window": whole,
         "max_output_tokens": whole,
     },

@@ -315,7 +315,7 @@ class ModelAdmin(Switch[Model], Picked[Model]):
                 "fields": (
                     "capabilities",
                     "allowed_formats",
-                    "routing_mode",
+                    ("routing_mode", "conversion"),
                     ("context_window", "max_output_tokens"),
                     "note",
                 )

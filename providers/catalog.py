@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
@@ -28,7 +28,7 @@ from providers.models import (
 )
 from providers.rules import FailureRule
 from providers.secrets import Unsealable
-from providers.types import Candidate, Limit, ModelEntry, Target
+from providers.types import Candidate, Conversion, Limit, ModelEntry, Target
 from usage.pico import to_pico
 from usage.pricing import Price
 
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 KINDS = frozenset({"provider", "endpoint", "key", "model", "deployment", "failurerule"})
 """Kinds of `Change` after which a catalog is stale."""
 
+NOT_SERVED = frozenset({"format not served", "format not served for this model"})
+"""Reasons that say what a provider does not offer, not that it is out of service."""
 ALIKE = 0.6
 MOST_COMPARED = 2_000
 """Names that a mistyped one is compared with: each costs some microseconds of the event loop."""
@@ -64,6 +66,16 @@ class Catalog:
         """Who could serve a model (by name or alias) in a format, by priority; skipped ones with their
         reason."""
         return self._candidates.get((name, wire_format), ())
+
+    def others(self, name: str, wire_format: str) -> tuple[Candidate, ...]:
+        """Who could serve a model in other formats than this one, and so by conversion; what a provider does
+        not offer at all is left out."""
+        entry = self._by_name.get(name)
+        return tuple(
+            each
+            for each in (entry.candidates if entry else ())
+            if each.target.format != wire_format and each.skipped not in NOT_SERVED
+        )
 
     def keys_at(self, endpoint_id: int) -> int:
         """How many keys can be used at an endpoint."""
@@ -302,8 +314,6 @@ def _limits(provider: Provider, place: _Place | None, key: _OpenedKey) -> tuple[
 
 
 def _reason_before_key(model: Model, offer: _Offer, place: _Place | None, wire_format: str) -> str:
-    if model.allowed_formats and wire_format not in model.allowed_formats:
-        return "format not allowed on this model"
     if not offer.supply.row.is_active:
         return "provider disabled"
     if not offer.row.is_active:
@@ -349,5 +359,6 @@ def _entry(model: Model, candidates: tuple[Candidate, ...]) -> ModelEntry:
         allowed_formats=frozenset(model.allowed_formats) if model.allowed_formats else None,
         created_at=int(model.created_at.timestamp()),
         routing_mode=model.routing_mode,
+        conversion=cast("Conversion", model.conversion),
         candidates=candidates,
     )

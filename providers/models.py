@@ -36,6 +36,12 @@ MODEL_NAME = RegexValidator(
 )
 
 
+class ConversionPolicy(models.TextChoices):
+    LENIENT = "lenient", _("yes; settings that the other format lacks are dropped, and told")
+    EXACT = "exact", _("yes, unless a setting would be dropped")
+    OFF = "off", _("no")
+
+
 class RoutingMode(models.TextChoices):
     PROVIDER_FIRST = "provider_first", _("provider's priority, then key's")
     KEY_FIRST = "key_first", _("key's priority, across providers")
@@ -348,6 +354,13 @@ class Model(Priced):
         blank=True,
         choices=RoutingMode.choices,
         help_text=_("How its targets are ordered. Empty: as the relay is set."),
+    )
+    conversion = models.CharField(
+        _("conversion"),
+        max_length=10,
+        choices=ConversionPolicy.choices,
+        default=ConversionPolicy.LENIENT,
+        help_text=_("Whether endpoints of another format than the client's may serve it too."),
     )
     note = models.TextField(_("note"), blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)

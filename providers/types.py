@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 from usage.pricing import ONE, Price
 
+Conversion = Literal["lenient", "exact", "off"]
+
 
 class Limit(NamedTuple):
     """At most `concurrency` requests at a time at a place: a key, endpoint or provider, by its id."""
@@ -80,7 +82,9 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
     """A model as clients may ask for it. `allowed_formats` None: all. `created_at` is seconds since 1970.
-    `routing_mode` "": the relay's. `candidates` holds every format's, in the order of the formats."""
+    `routing_mode` "": the relay's. `conversion`: whether targets of another format serve it too (`off`: none
+    does), and whether settings that they lack are dropped (`lenient`) or refuse the request (`exact`).
+    `candidates` holds every format's, in the order of the formats."""
 
     id: int
     name: str
@@ -91,6 +95,7 @@ class ModelEntry:
     allowed_formats: frozenset[str] | None
     created_at: int
     routing_mode: str = ""
+    conversion: Conversion = "lenient"
     candidates: tuple[Candidate, ...] = field(default=(), repr=False)
 
 

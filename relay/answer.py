@@ -123,7 +123,7 @@ class Stream:
                         spoke = heard
                 if watch.error is not None:
                     raise UpstreamFailure(phase="stream", status=watch.error.status, error=watch.error)
-                if passed.end or finished:
+                if watch.ended or finished:
                     break
                 if ctx.interruption:
                     raise Interrupted(ctx.interruption)
@@ -145,7 +145,7 @@ class Stream:
                 else:
                     passed, finished = self._at_file_end(winner), True
             end = passed.end
-            if end and ctx.api_format == "gemini":
+            if winner.log.target.format == "gemini" and not finished:
                 end = await self._hold(winner, end)
             winner.log.ended = True
             job.engine.monitor.succeeded(winner.log.target)
@@ -239,6 +239,8 @@ class Stream:
                 end += passed.out + passed.end
         passed = winner.watch.finish()
         self._learn(winner, passed)
+        if (error := winner.watch.error) is not None:  # an end that the client's format cannot tell
+            raise UpstreamFailure(phase="stream", status=error.status, error=error)
         return end + passed.out + passed.end
 
     async def _tail(self, winner: StreamWinner) -> AsyncGenerator[bytes, None]:
@@ -311,7 +313,7 @@ class Stream:
             self.ctx.request_text,
             array=self._job.brief.array,
             opened=self._opened_array,
-            sequence=winner.watch.data_frames if winner else 0,
+            sequence=winner.watch.sequence if winner else 0,
         )
 
     def _settle(self, outcome: str, *, code: str = "", fault: Fault | None = None) -> None:

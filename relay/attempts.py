@@ -15,6 +15,7 @@ from relay import headers as header_rules
 from relay.affinity import Session
 from relay.call import Call
 from relay.context import AttemptLog, StreamContext
+from relay.conversion import Conversion, Converter, Unfit
 from relay.engine import Engine
 from relay.errors import SOON, Exhausted, Refused, RelayError, UpstreamFailure, some_of
 from relay.failover import CALLER, Failed, final_fault, judge, meant, wait_told
@@ -37,6 +38,7 @@ from wire.types import (
     STORED,
     TRANSCRIBE,
     BadFrame,
+    BadRequest,
     Brief,
     Fault,
     FrameTooLarge,
@@ -107,6 +109,8 @@ class Job(msgspec.Struct, eq=False):
     """Whose requests keep to one target; None where this request has no choice."""
     deadline: float
     """Monotonic seconds."""
+    converter: Converter | None = None
+    """Writes the request for targets of another format; None where the plan has none."""
     skipped: list[Skipped] = msgspec.field(default_factory=list)
     """Targets that had their turn and were not tried, or not at once."""
 
@@ -131,11 +135,14 @@ async def run(job: Job, take: Take[W]) -> W:
     engine, turns = job.engine, Turns(job)
     failures: list[Failed] = []
     unsupported: RelayError | None = None
+    unfit: Unfit | None = None
     while (turn := await turns.next(failures)) is not None:
         target, slot, retry = turn
-        log = begin(job, target)
         answered = False
         try:
+            conversion = await _converted(job, target)
+            log = begin(job, target)
+            log.conversion = conversion
             winner = await _attempt(job, target, log, slot, take)
             if job.session is not None:
                 engine.affinity.keep(job.session, target, job.plan, log.began)
@@ -149,6 +156,9 @@ async def run(job: Job, take: Take[W]) -> W:
                 engine.retries.succeeded(job.group)
             answered = True
             return winner
+        except Unfit as error:
+            unfit = error
+            job.skipped.append(Skipped(target, error.reason))
         except UpstreamFailure as failure:
             if job.session is not None:
                 engine.affinity.drop(job.session, target)
@@ -163,6 +173,8 @@ async def run(job: Job, take: Take[W]) -> W:
                 slot.release()
             if retry is not None:
                 engine.retries.end(retry, answered=answered)
+    if not failures and unfit is not None:
+        raise Refused(Fault("invalid_request", unfit.text, unfit.param)) from unfit
     if not failures:
         raise turns.refused()
     fault, wait = final_fault(failures)
@@ -170,6 +182,16 @@ async def run(job: Job, take: Take[W]) -> W:
         raise unsupported
     back = engine.health.returns_in(job.plan.targets, time.monotonic())
     raise Exhausted(fault, retry_after=wait_told(fault, wait, back, some_of(SOON)))
+
+
+async def _converted(job: Job, target: Target) -> Conversion | None:
+    """How the request is brought to this target; None where it passes as it is. Raises Unfit and Refused."""
+    if job.converter is None or target.format == job.ctx.api_format:
+        return None
+    try:
+        return await job.converter.to(target)
+    except BadRequest as error:
+        raise Refused(Fault("invalid_request", error.text, error.param, error.status)) from error
 
 
 def begin(job: Job, target: Target) -> AttemptLog:
@@ -195,14 +217,17 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
     wire = FORMATS[target.format]
     # Gemini's colon may come escaped; version and verb are the route's.
     path = job.route.path if job.route.format == "gemini" else job.call.path
-    url = wire.upstream_url(
-        target.base_url, brief, model=target.upstream_name, path=path, query=job.call.query
-    )
-    head = header_rules.to_upstream(job.call.headers, target)
+    query, more = job.call.query, header_rules.NO_MORE
     body: Sendable | None = None
-    if job.route.method == "POST":
+    if (conversion := log.conversion) is not None:
+        path, query, more = conversion.upstream.path(brief), "", conversion.written.headers
+        body = Sendable(conversion.written.body, len(conversion.written.body))
+    elif job.route.method == "POST":
         body = job.payload.outgoing(target, brief)
+    if body is not None:
         log.bytes_sent = body.size
+    url = wire.upstream_url(target.base_url, brief, model=target.upstream_name, path=path, query=query)
+    head = header_rules.to_upstream(job.call.headers, target, more)
     if ctx.caller is not None and ctx.caller.recording != "none":
         ctx.provider_request_headers = header_rules.as_dict(head)
         ctx.provider_request_body = body.data if body is not None and isinstance(body.data, bytes) else None
@@ -286,7 +311,10 @@ async def first_frames(job: Job, log: AttemptLog, opened: Opened, slot: Slot, du
     if kind == "application/json" and not job.brief.array:
         await _refuse_json(job, wire, opened, due)
     log.phase = "first_event"
-    watch = wire.watch(job.brief, max_event=job.engine.knobs.max_event_bytes)
+    most, conversion = job.engine.knobs.max_event_bytes, log.conversion
+    watch: StreamWatch = (
+        wire.watch(job.brief, max_event=most) if conversion is None else conversion.watch(job.brief, most)
+    )
     held: list[bytes] = []
     try:
         while True:
@@ -315,7 +343,7 @@ async def first_frames(job: Job, log: AttemptLog, opened: Opened, slot: Slot, du
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
     job.engine.paces.learn(log.target, log.first_token_ms)
     job.engine.in_flight.first_token(log.target, log.first_token_ms)
-    content_type = _stream_type(opened, job.brief)
+    content_type = _stream_type(opened.content_type if conversion is None else "", job.brief)
     return StreamWinner(log, opened, slot, content_type, watch, b"".join(held), passed.end)
 
 
@@ -332,9 +360,10 @@ async def _refuse_json(job: Job, wire: WireFormat, opened: Opened, due: float) -
     )
 
 
-def _stream_type(opened: Opened, brief: Brief) -> str:
+def _stream_type(told: str, brief: Brief) -> str:
+    """What the client is told that it gets, where upstream told `told`, or, by "", another format."""
     return header_rules.content_type(
-        opened.content_type, "application/json" if brief.array else "text/event-stream; charset=utf-8"
+        told, "application/json" if brief.array else "text/event-stream; charset=utf-8"
     )
 
 
@@ -359,6 +388,13 @@ async def whole(job: Job, log: AttemptLog, opened: Opened, slot: Slot, due: floa
             raise _inband(reading.error, opened)
         if not reading.has_content and kind in (GENERATE, COUNT_TOKENS):
             raise UpstreamFailure("empty", phase="headers", status=opened.status, text="an empty answer")
+    if log.conversion is not None:
+        try:
+            body, content_type = log.conversion.whole(body, reading.usage), "application/json"
+        except BadFrame as error:
+            raise UpstreamFailure(
+                "bad_frame", phase="headers", status=opened.status, text=str(error)
+            ) from error
     log.phase, log.delivered, log.ended = "done", True, True
     log.first_token_ms = job.ctx.first_token_ms = _since(log.began)
     log.usage, log.reading = reading.usage, reading

@@ -15,6 +15,7 @@ from wire.types import Brief, Usage
 if TYPE_CHECKING:
     from consumers.auth import Caller
     from providers.types import Target
+    from relay.conversion import Conversion
     from relay.payload import Payload
 
 NO_USAGE = Usage()
@@ -53,6 +54,8 @@ class AttemptLog(msgspec.Struct, eq=False):
     delivered: bool = False
     ended: bool = False
     maybe_billed: bool = False
+    conversion: Conversion | None = None
+    """How request and answer are brought from format to format; None where they pass as they are."""
     watch: StreamWatch | None = None
     """What follows the stream that answers; it knows the usage so far."""
 
@@ -90,6 +93,8 @@ class StreamContext(msgspec.Struct, eq=False):
 
     # mapping
     mapped_model: str | None = None
+    conversion: str = ""
+    """`lossless`, or what was dropped, where the answer went from format to format."""
 
     # tokens
     input_tokens: int = 0
@@ -247,7 +252,7 @@ class StreamContext(msgspec.Struct, eq=False):
         self.response_headers, self.upstream_response_headers = {}, None
         self.provider_request_headers, self.provider_request_body = {}, None
         self.usage = NO_USAGE
-        self.finish_reason = self.response_id = ""
+        self.finish_reason = self.response_id = self.conversion = ""
         self.first_byte_ms = self.first_token_ms = None
         self.checkpoint_mark = 0
 

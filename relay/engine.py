@@ -67,8 +67,8 @@ HASTE = 0.5
 FAREWELL = 5.0
 """Seconds that interrupted requests have to tell their clients."""
 PLANS = 10_000
-PlanKey = tuple[int, frozenset[int] | None, str, str, frozenset[str]]
-"""API key, the providers it may reach, model, format, needs."""
+PlanKey = tuple[int, frozenset[int] | None, str, str, frozenset[str], bool]
+"""API key, the providers it may reach, model, format, needs, whether conversion is possible."""
 RESPONSES = 50_000
 
 
@@ -460,6 +460,8 @@ def _stored_ref(ctx: StreamContext) -> StoredRef | None:
     if ctx.api_format != "openai_responses" or ctx.brief.kind != GENERATE or ctx.brief.store is False:
         return None
     target = ctx.attempts[-1].target
+    if target.format != ctx.api_format:  # an id of ours, that nobody there knows
+        return None
     return StoredRef(
         ctx.caller.consumer_id, target.endpoint_id, target.key_id, target.model_id, target.upstream_name
     )

@@ -35,6 +35,7 @@ CONTENT_TYPES = re.compile(
     r"(\s*;[\x20-\x7e]*)?",
     re.I,
 )
+NO_MORE: Mapping[str, str] = {}
 _UNSAFE = re.compile(rb"[\r\n\x00]")
 FRAMING = frozenset(
     {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -52,10 +53,10 @@ class _Own(NamedTuple):
     allowed: frozenset[bytes]
 
 
-def to_upstream(client: Pairs, target: Target) -> bytes:
-    """Header lines of an upstream request: what may pass of the client's, the endpoint's own in their place,
-    over all the credential. Upstream is asked not to compress, so that frames pass as they are. Raises
-    UpstreamFailure where a header of the endpoint's would break out of its line."""
+def to_upstream(client: Pairs, target: Target, more: Mapping[str, str] = NO_MORE) -> bytes:
+    """Header lines of an upstream request: what may pass of the client's, `more` in its place, the endpoint's
+    own in theirs, over all the credential. Upstream is asked not to compress, so that frames pass as they
+    are. Raises UpstreamFailure where a header of the endpoint's would break out of its line."""
     own: _Own = target.memo.get("headers") or _prepare(target)
     allowed = own.allowed
     kept: dict[bytes, bytes] = {}
@@ -66,6 +67,9 @@ def to_upstream(client: Pairs, target: Target) -> bytes:
                 kept[name] = kept[name] + b", " + value if name in LISTS and name in kept else value
         elif name == b"connection" and value.lower() not in USUAL:
             nominated += value.lower().split(b",")
+    for text, told in more.items():
+        if text.encode() in allowed:
+            kept[text.encode()] = told.encode()
     for name in nominated:  # hop-by-hop, as the client declares
         kept.pop(name.strip(), None)
     return own.lines + b"".join([b"%b: %b\r\n" % pair for pair in kept.items()])

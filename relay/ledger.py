@@ -290,6 +290,8 @@ class Ledger:
             truncated=ctx.ended_early,
             unpriced=bill.unpriced,
             body_lost=ctx.body_lost,
+            lossy=ctx.conversion.startswith("lossy"),
+            conversion=ctx.conversion,
         )
         stored = _stored(ctx) if ctx.response_id and ctx.api_format == "openai_responses" else NULL
         line = Final(record=record, attempts=tries, user_agent=ctx.user_agent, price=price, stored=stored)
@@ -480,6 +482,8 @@ def _stored(ctx: StreamContext) -> Raw:
     if not (brief and caller and ctx.attempts) or brief.kind != GENERATE or brief.store is False:
         return NULL
     target = ctx.attempts[-1].target
+    if target.format != ctx.api_format:
+        return NULL
     stored = {
         "response_id": ctx.response_id,
         "consumer_id": caller.consumer_id,

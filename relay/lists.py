@@ -16,6 +16,7 @@ from relay.call import Call
 from relay.errors import Refused
 from relay.routes import Match
 from usage.refusal import Rule
+from wire import FORMATS
 from wire.types import Fault
 
 
@@ -56,10 +57,17 @@ def answer(catalog: Catalog, caller: Caller, found: Match, *, api_format: str, r
 def _may(caller: Caller, entry: ModelEntry) -> bool:
     if caller.allowed_models is not None and entry.id not in caller.allowed_models:
         return False
+    spoken = {
+        name
+        for name in FORMATS
+        if (caller.allowed_formats is None or name in caller.allowed_formats)
+        and (entry.allowed_formats is None or name in entry.allowed_formats)
+    }
+    converted = bool(spoken) and entry.conversion != "off"
     return any(
         not candidate.skipped
         and (caller.allowed_providers is None or candidate.target.provider_id in caller.allowed_providers)
-        and (caller.allowed_formats is None or candidate.target.format in caller.allowed_formats)
+        and (converted or candidate.target.format in spoken)
         for candidate in entry.candidates
     )
 

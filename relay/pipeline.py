@@ -14,13 +14,15 @@ from typing import Any, NamedTuple, cast
 from django.db import DatabaseError
 
 from consumers import auth
+from providers.catalog import NOT_SERVED
 from providers.types import ModelEntry, Target
 from relay import headers as header_rules, lists, stored
 from relay.affinity import Session
 from relay.answer import PIECE, Answer, Pieces, Stream
-from relay.attempts import Job, StreamWinner, WholeWinner, first_frames, run, whole
+from relay.attempts import Job, StreamWinner, WholeWinner, Winner, first_frames, run, whole
 from relay.call import Call
 from relay.context import StreamContext
+from relay.conversion import Converter
 from relay.desk import client_format, secret_of
 from relay.engine import Engine
 from relay.errors import SOON, Exhausted, Interrupted, Refused, RelayError, Unreadable, some_of
@@ -32,7 +34,6 @@ from relay.routes import MODELS, Match, allowed_methods, match
 from relay.scheduler import (
     EXCLUSIVE,
     LACKING,
-    NOT_SERVED,
     OF_KEYS,
     UNPRICED,
     Mode,
@@ -44,7 +45,7 @@ from relay.scheduler import (
 from usage import ids
 from usage.refusal import Rule
 from wire import FORMATS
-from wire.types import COUNT_TOKENS, STORED, TRANSCRIBE, BadRequest, Brief, Fault
+from wire.types import COUNT_TOKENS, GENERATE, STORED, TRANSCRIBE, BadRequest, Brief, Fault
 
 log = logging.getLogger("aether.relay")
 
@@ -121,6 +122,7 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
         engine, ctx, call, route, brief, payload, way.plan,
         order=way.order, session=way.session, deadline=ctx.began + total,
     )  # fmt: skip
+    job.converter = _converter(job)
     try:
         if brief.stream:
             return await _streamed(job)
@@ -130,6 +132,17 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
             return _estimated(job)
         ctx.explanation = job.explained()
         raise
+
+
+def _converter(job: Job) -> Converter | None:
+    """What writes the request for targets of other formats; None where the plan has none."""
+    engine, ctx, payload = job.engine, job.ctx, job.payload
+    if not isinstance(payload, JsonBody) or all(each.format == ctx.api_format for each in job.order):
+        return None
+    entry = engine.catalog.model(ctx.model)
+    exact = entry is not None and entry.conversion == "exact"
+    ratio = engine.ledger.ratios.get(ctx.model)
+    return Converter(ctx, job.brief, job.call, payload.data, exact=exact, ratio=ratio)
 
 
 # Desk
@@ -318,12 +331,16 @@ async def _plan(
     if brief.previous_id:
         ref = await stored.find(engine, brief.previous_id, caller)
         pinned = (ref.endpoint_id, ref.key_id)
-    known = (caller.api_key_id, caller.allowed_providers, entry.name, ctx.api_format, brief.needs)
+    converts = brief.kind == GENERATE and entry.conversion != "off" and pinned is None
+    known = (caller.api_key_id, caller.allowed_providers, entry.name, ctx.api_format, brief.needs, converts)
     chosen = engine.plans.get(known) if pinned is None else None
     if chosen is None:
         mode = cast("Mode", entry.routing_mode or engine.knobs.routing_mode)
+        candidates = engine.catalog.candidates(entry.name, ctx.api_format)
+        if converts:
+            candidates = (*candidates, *engine.catalog.others(entry.name, ctx.api_format))
         chosen = plan(
-            engine.catalog.candidates(entry.name, ctx.api_format),
+            candidates,
             caller=caller.api_key_id,
             mode=mode,
             needs=brief.needs,
@@ -331,6 +348,7 @@ async def _plan(
             providers=caller.allowed_providers,
             pinned=pinned,
             priced_only=engine.knobs.unpriced == "refuse",
+            spoken=ctx.api_format,
         )
         if pinned is None and chosen.steady:
             engine.remember_plan(known, chosen)
@@ -404,9 +422,19 @@ async def _streamed(job: Job) -> Answer:
     headers = [
         (b"content-type", content_type.encode("latin-1")),
         *header_rules.own(ctx.request_text, stream=True),
+        *_conversion(ctx, source),
     ]
     _keep_headers(ctx, headers)
     return Answer(200, headers, stream=Stream(job, source))
+
+
+def _conversion(ctx: StreamContext, winner: object) -> list[tuple[bytes, bytes]]:
+    """The header that says what became of the request on its way to another format."""
+    conversion = winner.log.conversion if isinstance(winner, Winner) else None
+    if conversion is None:
+        return []
+    ctx.conversion = conversion.told
+    return [(b"x-aether-conversion", ctx.conversion.encode("ascii", "replace"))]
 
 
 async def _dropped(task: asyncio.Task[StreamWinner]) -> None:
@@ -427,6 +455,7 @@ def _whole(job: Job, winner: WholeWinner) -> Answer:
         (b"content-type", winner.content_type.encode("latin-1")),
         (b"content-length", str(len(winner.body)).encode()),
         *header_rules.own(ctx.request_text),
+        *_conversion(ctx, winner),
     ]
     ctx.sent_status = winner.opened.status
     _keep_headers(ctx, headers)

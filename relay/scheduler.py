@@ -18,8 +18,6 @@ UNPRICED = "no price yet"
 EXCLUSIVE = "kept for requests that need what it alone offers"
 LACKING = "capability missing"
 """With what is missing behind it, as `LACKING: vision`."""
-NOT_SERVED = frozenset({"format not served", "format not served for this model"})
-"""Reasons of the catalog that say what a provider does not offer, not that it is out of service."""
 OF_KEYS = frozenset({"context_1m", "cache_1h"})
 """Capabilities that depend on the key's contract, and not on the model alone."""
 ALIKE = math.log(1.25)
@@ -64,6 +62,7 @@ def plan(
     providers: frozenset[int] | None = None,
     pinned: tuple[int, int] | None = None,
     priced_only: bool = False,
+    spoken: str = "",
 ) -> Plan:
     """Orders candidates by `mode`; equal rank is spread by weighted rendezvous hashing of (API key,
     candidate).
@@ -73,7 +72,8 @@ def plan(
     `fastest` by `pace`, the unknown first. Whatever the mode, a key that names what the request needs of a
     key goes before one that names nothing. `needs` are capabilities that the request needs, `providers` the
     ids the caller may reach (None: all), `pinned` the (endpoint, key) that alone can serve a request which
-    continues a stored response. `priced_only` leaves out targets without a price."""
+    continues a stored response. `priced_only` leaves out targets without a price. `spoken` is the client's
+    format: of one rank, targets that speak it go before those that need conversion."""
     usable: list[Target] = []
     skipped: list[Skipped] = []
     for candidate in candidates:
@@ -93,7 +93,15 @@ def plan(
     of_keys = needs & OF_KEYS
     ranked = sorted(
         (
-            ((not _named(target, of_keys), *rank(target, mode, pace)), rendezvous(caller, target), target)
+            (
+                (
+                    not _named(target, of_keys),
+                    *rank(target, mode, pace),
+                    bool(spoken) and target.format != spoken,
+                ),
+                rendezvous(caller, target),
+                target,
+            )
             for target in usable
         ),
         key=lambda each: each[:2],

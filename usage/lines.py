@@ -124,6 +124,8 @@ class RecordLine(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_
     truncated: bool
     unpriced: bool
     body_lost: bool
+    lossy: bool
+    conversion: Text200
 
 
 class AttemptLine(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from wire.anthropic import Anthropic
 from wire.format import WireFormat
 from wire.gemini import Gemini
+from wire.neutral.dialect import Dialect
 from wire.openai_chat import OpenAIChat
 from wire.openai_responses import OpenAIResponses
 
@@ -14,3 +15,6 @@ FORMATS: dict[str, WireFormat] = {
     "anthropic": Anthropic(),
     "gemini": Gemini(),
 }
+
+DIALECTS: dict[str, Dialect] = {}
+"""The same, for traffic that goes from one format to another."""

@@ -28,11 +28,19 @@ class StreamWatch(Protocol):
     After `error` is set nothing more is passed; the error frame itself is never in `out`.
     """
 
-    meaningful: bool
-    ended: bool
-    """The format's own end was seen (chat: `[DONE]`, or, at end of file, a finish_reason)."""
     error: InbandError | None
-    response_id: str
+
+    @property
+    def meaningful(self) -> bool:
+        """Whether there was a meaningful frame."""
+
+    @property
+    def ended(self) -> bool:
+        """The format's own end was seen (chat: `[DONE]`, or, at end of file, a finish_reason)."""
+
+    @property
+    def response_id(self) -> str:
+        """The vendor's id of the answer."""
 
     @property
     def finish_reason(self) -> str:
@@ -45,6 +53,10 @@ class StreamWatch(Protocol):
     @property
     def data_frames(self) -> int:
         """Frames with data, other than `[DONE]`. Counted when asked."""
+
+    @property
+    def sequence(self) -> int:
+        """How many events the client was told: the sequence number of the next."""
 
     @property
     def text_bytes(self) -> int:

@@ -129,6 +129,11 @@ class Watch(ABC):
         return self._data_frames
 
     @property
+    def sequence(self) -> int:
+        """How many events the client was told: those that came."""
+        return self.data_frames
+
+    @property
     def text_bytes(self) -> int:
         """UTF-8 bytes of the text delivered so far. Measured when asked."""
         self._read_up()

@@ -11,10 +11,11 @@ from django.test import Client
 from django.urls import reverse
 
 from changes.models import Change
+from providers.catalog import NOT_SERVED
 from providers.failurerules import FailureRule
 from relay.breaker import COOLING, OPEN, PARKED, Part, Rules
 from relay.failover import LINES, VERDICTS
-from relay.scheduler import EXCLUSIVE, NOT_SERVED, UNPRICED
+from relay.scheduler import EXCLUSIVE, UNPRICED
 from relay.slots import AT_LIMIT
 from tests.pages import world
 from tests.pages.test_forms import post

@@ -1,0 +1,116 @@
+"""A request on its way to a target of another format, and the answer on its way back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+
+from providers.types import Target
+from relay.call import Call
+from relay.context import StreamContext
+from relay.estimate import estimated_tokens
+from wire import DIALECTS, FORMATS
+from wire.neutral.dialect import Asked, Dialect
+from wire.neutral.requests import CannotHold, Request, Target as Goal, Written, told
+from wire.neutral.translate import Translation, translated
+from wire.types import Brief, Usage
+
+LARGE = 256 * 1024
+"""Bytes of a body from which on it is read and written off the loop."""
+SHOWN = 180
+"""Characters of a header or a record about what was dropped."""
+
+
+class Unfit(Exception):
+    """A target that cannot serve a request because its format has no place for what the request holds.
+    `param` names the field."""
+
+    def __init__(self, reason: str, text: str, param: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.text, self.param = reason, text, param
+
+
+class Conversion(msgspec.Struct, frozen=True, eq=False):
+    """One request as one target gets it, and what its answer must be told by. `dropped` are names of
+    settings, as the client's format spells them."""
+
+    asked: Asked
+    written: Written
+    upstream: Dialect
+    client: Dialect
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What clients and records are told: `lossless`, or `lossy; dropped=seed,logprobs`."""
+        if not self.dropped:
+            return "lossless"
+        names = ",".join(self.dropped)
+        return f"lossy; dropped={names}" if len(names) <= SHOWN else f"lossy; dropped={len(self.dropped)}"
+
+    def watch(self, brief: Brief, max_event: int) -> Translation:
+        """A fresh watch for one streamed attempt."""
+        inner = FORMATS[self.upstream.name].watch(brief, max_event=max_event)
+        return Translation(
+            inner, self.upstream, self.client, asked=self.asked, written=self.written,
+            late=self.upstream.name == "gemini",
+        )  # fmt: skip
+
+    def whole(self, body: bytes, usage: Usage) -> bytes:
+        """A whole answer in the client's format. Raises BadFrame."""
+        answer, _ = translated(
+            body, self.upstream, self.client, asked=self.asked, written=self.written, usage=usage
+        )
+        return answer
+
+
+class Converter:
+    """Writes one request for one target after the other; reads it once."""
+
+    def __init__(
+        self, ctx: StreamContext, brief: Brief, call: Call, body: bytes, *, exact: bool, ratio: float
+    ) -> None:
+        self._ctx = ctx
+        self._brief = brief
+        self._call = call
+        self._body = body
+        self._exact = exact
+        self._ratio = ratio
+        self._request: Request | None = None
+
+    async def to(self, target: Target) -> Conversion:
+        """The request as this target gets it. Raises Unfit where it does not take it, and BadRequest where
+        nobody would."""
+        if len(self._body) > LARGE:
+            return await asyncio.to_thread(self._to, target)
+        return self._to(target)
+
+    def _to(self, target: Target) -> Conversion:
+        ctx, brief = self._ctx, self._brief
+        client, upstream = DIALECTS[ctx.api_format], DIALECTS[target.format]
+        if self._request is None:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._call.headers}
+            self._request = client.read_request(self._body, brief, query=self._call.query, headers=headers)
+        goal = Goal(target.upstream_name, target.max_output_tokens, target.quirks)
+        try:
+            written = upstream.write_request(self._request, goal)
+        except CannotHold as error:
+            raise Unfit(f"not in its format: {error.text}", error.text, error.param) from error
+        dropped = tuple(client.spelled(name) for name in told(written.dropped))
+        if dropped and self._exact:
+            text = (
+                f"{dropped[0]} cannot be converted for any upstream of this model, which asks for exactness."
+            )
+            raise Unfit(f"exact: it would lose {', '.join(dropped)}", text, dropped[0])
+        asked = Asked(
+            id=ctx.request_text,
+            now=int(time.time()),
+            model=brief.model,
+            brief=brief,
+            # An answer is told by the request's settings; its messages need not stay in memory that long.
+            request=msgspec.structs.replace(self._request, turns=()),
+            input_estimate=estimated_tokens(len(self._body), self._ratio),
+        )
+        return Conversion(asked, written, upstream, client, dropped)
