@@ -71,20 +71,22 @@ class Lower:
         self._added: dict[int, int] = {}
         """Parts added so far, by choice."""
         self._text = False
+        """Whether the open part is text, and its signature so far."""
+        self._signature: Signature | None = None
 
     def feed(self, event: Event) -> Iterator[Event]:
         """The events, with parts added and counted anew."""
         if isinstance(event, PartStart):
-            part, sign = event.part, None
+            part, signature = _unsigned(event.part)
+            if signature is not None and isinstance(part, ToolCall):
+                yield from self._stand(event.index, signature, "next", event.choice)
             self._text = isinstance(part, Text)
-            if isinstance(part, ToolCall) and part.signature is not None:
-                part, sign = msgspec.structs.replace(part, signature=None), part.signature
-            if sign is not None:
-                yield from self._stand(event.index, sign, "next", event.choice)
+            self._signature = signature if self._text else None
             yield PartStart(self._at(event), part, event.choice)
-        elif isinstance(event, PartEnd) and self._text and event.signature is not None:
+        elif isinstance(event, PartEnd) and self._text:
             yield PartEnd(self._at(event), None, event.extras, event.choice)
-            yield from self._stand(event.index + 1, event.signature, "last", event.choice)
+            if (signature := event.signature or self._signature) is not None:
+                yield from self._stand(event.index + 1, signature, "last", event.choice)
         elif isinstance(event, PartEnd | PartDelta):
             yield msgspec.structs.replace(event, index=self._at(event))
         else:
@@ -101,6 +103,13 @@ class Lower:
         carrier = Signature(self._origin, sealed(signature, on))
         yield PartStart(index + added, Thinking(signature=carrier), choice)
         yield PartEnd(index + added, choice=choice)
+
+
+def _unsigned(part: Part) -> tuple[Part, Signature | None]:
+    """Text or a call without its signature, and that."""
+    if isinstance(part, Text | ToolCall) and part.signature is not None:
+        return msgspec.structs.replace(part, signature=None), part.signature
+    return part, None
 
 
 def restored(parts: Iterable[tuple[Part, On]]) -> tuple[Part, ...]:
