@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,12 +13,15 @@ from providers.types import Target
 from relay.call import Call
 from relay.context import StreamContext
 from relay.estimate import estimated_tokens
+from relay.keeping import Keeping
 from wire import DIALECTS, FORMATS
 from wire.neutral.dialect import Asked, Dialect
+from wire.neutral.keepsakes import Keeper, lacking, restored
 from wire.neutral.requests import CannotHold, Request, Target as Goal, Written, told
 from wire.neutral.translate import Translation, translated
 from wire.types import Brief, Usage
 
+Result = TypeVar("Result")
 LARGE = 256 * 1024
 """Bytes of a body from which on it is read and written off the loop."""
 SHOWN = 180
@@ -32,7 +37,7 @@ class Unfit(Exception):
         self.reason, self.text, self.param = reason, text, param
 
 
-class Conversion(msgspec.Struct, frozen=True, eq=False):
+class Conversion(msgspec.Struct, eq=False):
     """One request as one target gets it, and what its answer must be told by. `dropped` are names of
     settings, as the client's format spells them."""
 
@@ -41,6 +46,8 @@ class Conversion(msgspec.Struct, frozen=True, eq=False):
     upstream: Dialect
     client: Dialect
     dropped: tuple[str, ...] = ()
+    keeper: Keeper | None = None
+    """What is to be kept of the answer."""
 
     @property
     def told(self) -> str:
@@ -53,14 +60,16 @@ class Conversion(msgspec.Struct, frozen=True, eq=False):
     def watch(self, brief: Brief, max_event: int) -> Translation:
         """A fresh watch for one streamed attempt."""
         inner = FORMATS[self.upstream.name].watch(brief, max_event=max_event)
-        return Translation(
+        watch = Translation(
             inner, self.upstream, self.client, asked=self.asked, written=self.written,
             late=self.upstream.name == "gemini",
         )  # fmt: skip
+        self.keeper = watch.keeper
+        return watch
 
     def whole(self, body: bytes, usage: Usage) -> bytes:
         """A whole answer in the client's format. Raises BadFrame."""
-        answer, _ = translated(
+        answer, self.keeper = translated(
             body, self.upstream, self.client, asked=self.asked, written=self.written, usage=usage
         )
         return answer
@@ -70,8 +79,17 @@ class Converter:
     """Writes one request for one target after the other; reads it once."""
 
     def __init__(
-        self, ctx: StreamContext, brief: Brief, call: Call, body: bytes, *, exact: bool, ratio: float
+        self,
+        ctx: StreamContext,
+        brief: Brief,
+        call: Call,
+        body: bytes,
+        *,
+        keeping: Keeping,
+        exact: bool,
+        ratio: float,
     ) -> None:
+        self._keeping = keeping
         self._ctx = ctx
         self._brief = brief
         self._call = call
@@ -83,19 +101,29 @@ class Converter:
     async def to(self, target: Target) -> Conversion:
         """The request as this target gets it. Raises Unfit where it does not take it, and BadRequest where
         nobody would."""
-        if len(self._body) > LARGE:
-            return await asyncio.to_thread(self._to, target)
-        return self._to(target)
+        if self._request is None:
+            self._request = await self._off_loop(self._read)
+        request = self._request
+        if self._ctx.caller is not None and (calls := lacking(request, target.format)):
+            found = await self._keeping.find(self._ctx.caller.consumer_id, calls)
+            request = restored(request, found, target.format)
+        return await self._off_loop(self._write, request, target)
 
-    def _to(self, target: Target) -> Conversion:
+    async def _off_loop(self, work: Callable[..., Result], *args: Any) -> Result:
+        return await asyncio.to_thread(work, *args) if len(self._body) > LARGE else work(*args)
+
+    def _read(self) -> Request:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._call.headers}
+        return DIALECTS[self._ctx.api_format].read_request(
+            self._body, self._brief, query=self._call.query, headers=headers
+        )
+
+    def _write(self, request: Request, target: Target) -> Conversion:
         ctx, brief = self._ctx, self._brief
         client, upstream = DIALECTS[ctx.api_format], DIALECTS[target.format]
-        if self._request is None:
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._call.headers}
-            self._request = client.read_request(self._body, brief, query=self._call.query, headers=headers)
         goal = Goal(target.upstream_name, target.max_output_tokens, target.quirks)
         try:
-            written = upstream.write_request(self._request, goal)
+            written = upstream.write_request(request, goal)
         except CannotHold as error:
             raise Unfit(f"not in its format: {error.text}", error.text, error.param) from error
         dropped = tuple(client.spelled(name) for name in told(written.dropped))
@@ -110,7 +138,7 @@ class Converter:
             model=brief.model,
             brief=brief,
             # An answer is told by the request's settings; its messages need not stay in memory that long.
-            request=msgspec.structs.replace(self._request, turns=()),
+            request=msgspec.structs.replace(request, turns=()),
             input_estimate=estimated_tokens(len(self._body), self._ratio),
         )
         return Conversion(asked, written, upstream, client, dropped)

@@ -35,6 +35,7 @@ from relay.drills import Drills
 from relay.errors import SOON, Refused, some_of
 from relay.health import Health
 from relay.hints import Pinned, Told
+from relay.keeping import Keeping
 from relay.knobs import Knobs
 from relay.ledger import Ledger
 from relay.memory import Memory
@@ -138,6 +139,7 @@ class Engine:
         self.ready = False
         self.degraded = False
         self._none_open = asyncio.Event()
+        self.keeping = Keeping(knobs.redis_url, knobs.redis_prefix)
         self._none_open.set()
         self._position = 0
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="relay-database")
@@ -164,6 +166,7 @@ class Engine:
             asyncio.create_task(self.prober.run()),
             asyncio.create_task(self._every(POLL, self._look_after)),
         ]
+        self._tasks.append(asyncio.create_task(self.keeping.run()))
         if self.channel is not None:
             self._tasks.append(asyncio.create_task(self.channel.run()))
         self.watchdog.start()
@@ -284,12 +287,19 @@ class Engine:
             except Exception:  # what cannot be kept must not cost the record
                 log.exception("the bodies of %s were not kept", ctx.request_text)
                 ctx.body_lost = True
+        self._keep(ctx)
         self.ledger.final(ctx, now)
         if outcome == "ok" and (ref := _stored_ref(ctx)) is not None:
             self.remember_response(ctx.response_id, ref)
         level = logging.DEBUG if outcome == "ok" else logging.INFO
         if log.isEnabledFor(level):
             log.log(level, ctx.get_log_summary(ctx.request_text[-12:], round((now - ctx.began) * 1000)))
+
+    def _keep(self, ctx: StreamContext) -> None:
+        """Keeps what the client may lose of an answer that came from another format."""
+        conversion = ctx.attempts[-1].conversion if ctx.attempts else None
+        if conversion is not None and conversion.keeper is not None and ctx.caller is not None:
+            self.keeping.put(ctx.caller.consumer_id, conversion.keeper.kept)
 
     def remember_plan(self, known: PlanKey, chosen: Plan) -> None:
         """Keeps a plan until the catalog changes; at the bound all are forgotten."""
