@@ -12,8 +12,9 @@ import msgspec
 from providers.types import Target
 from relay.call import Call
 from relay.context import StreamContext
+from relay.engine import Engine
 from relay.estimate import estimated_tokens
-from relay.keeping import Keeping
+from relay.media import fetched
 from wire import DIALECTS, FORMATS
 from wire.neutral.dialect import Asked, Dialect
 from wire.neutral.keepsakes import Keeper, lacking, restored
@@ -79,23 +80,14 @@ class Converter:
     """Writes one request for one target after the other; reads it once."""
 
     def __init__(
-        self,
-        ctx: StreamContext,
-        brief: Brief,
-        call: Call,
-        body: bytes,
-        *,
-        keeping: Keeping,
-        exact: bool,
-        ratio: float,
+        self, engine: Engine, ctx: StreamContext, brief: Brief, call: Call, body: bytes, *, exact: bool
     ) -> None:
-        self._keeping = keeping
+        self._engine = engine
         self._ctx = ctx
         self._brief = brief
         self._call = call
         self._body = body
         self._exact = exact
-        self._ratio = ratio
         self._request: Request | None = None
 
     async def to(self, target: Target) -> Conversion:
@@ -105,9 +97,19 @@ class Converter:
             self._request = await self._off_loop(self._read)
         request = self._request
         if self._ctx.caller is not None and (calls := lacking(request, target.format)):
-            found = await self._keeping.find(self._ctx.caller.consumer_id, calls)
+            found = await self._engine.keeping.find(self._ctx.caller.consumer_id, calls)
             request = restored(request, found, target.format)
+        if self._engine.knobs.fetch_media:
+            request = await self._with_files(request, DIALECTS[target.format].addresses)
         return await self._off_loop(self._write, request, target)
+
+    async def _with_files(self, request: Request, takes: frozenset[str]) -> Request:
+        """The request with the bytes of files that this target does not take by their address."""
+        filled, size = await fetched(request, takes, limit=self._engine.knobs.media_bytes)
+        if size:
+            self._engine.hold_body(self._ctx, size)
+            self._request = filled  # for the next target, which need not fetch them again
+        return filled
 
     async def _off_loop(self, work: Callable[..., Result], *args: Any) -> Result:
         return await asyncio.to_thread(work, *args) if len(self._body) > LARGE else work(*args)
@@ -139,6 +141,6 @@ class Converter:
             brief=brief,
             # An answer is told by the request's settings; its messages need not stay in memory that long.
             request=msgspec.structs.replace(request, turns=()),
-            input_estimate=estimated_tokens(len(self._body), self._ratio),
+            input_estimate=estimated_tokens(len(self._body), self._engine.ledger.ratios.get(ctx.model)),
         )
         return Conversion(asked, written, upstream, client, dropped)

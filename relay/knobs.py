@@ -59,6 +59,8 @@ class Knobs:
     retry_tokens: int
     queue_timeout: float
     refused_probe_seconds: float
+    fetch_media: bool
+    media_bytes: int
     redis_url: str
     """Empty: there is none."""
     redis_prefix: str

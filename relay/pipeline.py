@@ -141,8 +141,7 @@ def _converter(job: Job) -> Converter | None:
         return None
     entry = engine.catalog.model(ctx.model)
     exact = entry is not None and entry.conversion == "exact"
-    ratio = engine.ledger.ratios.get(ctx.model)
-    return Converter(ctx, job.brief, job.call, payload.data, keeping=engine.keeping, exact=exact, ratio=ratio)
+    return Converter(engine, ctx, job.brief, job.call, payload.data, exact=exact)
 
 
 # Desk

@@ -51,6 +51,8 @@ class Dialect(Protocol):
     """One wire format, both ways. Stateless."""
 
     name: str
+    addresses: frozenset[str]
+    """Kinds of Media that may stand by their address (http or https) in its requests."""
 
     def read_request(
         self, body: bytes, brief: Brief, *, query: str = "", headers: Mapping[str, str] | None = None
