@@ -14,9 +14,9 @@ from wire.types import Brief
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What writers of answers must know of the request: its own id here and the time (Unix seconds), the
-    model as the client called it, what was asked, and about how many tokens the input is, for dialects that
-    tell it first (conversion.md, 17)."""
+    """What readers and writers of answers must know of the request: its own id here and the time (Unix
+    seconds), the model as the client called it, what was asked, about how many tokens the input is, for
+    dialects that tell it first (conversion.md, 17), and the quirks of the endpoint that answers."""
 
     id: str
     now: int
@@ -24,6 +24,7 @@ class Asked(msgspec.Struct, frozen=True):
     brief: Brief
     request: Request
     input_estimate: int = 0
+    quirks: frozenset[str] = frozenset()
 
 
 class Decoder(Protocol):
