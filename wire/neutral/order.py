@@ -20,6 +20,11 @@ class OneByOne:
         self._told: dict[int, int] = {}
         """Parts told so far, by choice."""
 
+    @property
+    def now(self) -> Place | None:
+        """The choice and index of the part whose events pass."""
+        return self._now
+
     def feed(self, event: Event) -> Iterator[Event]:
         """What may be told now."""
         if not isinstance(event, PartStart | PartDelta | PartEnd):
