@@ -5,6 +5,7 @@ from __future__ import annotations
 from wire.anthropic import Anthropic
 from wire.format import WireFormat
 from wire.gemini import Gemini
+from wire.neutral import anthropic_answers, chat_answers
 from wire.neutral.dialect import Dialect
 from wire.openai_chat import OpenAIChat
 from wire.openai_responses import OpenAIResponses
@@ -16,5 +17,8 @@ FORMATS: dict[str, WireFormat] = {
     "gemini": Gemini(),
 }
 
-DIALECTS: dict[str, Dialect] = {}
+DIALECTS: dict[str, Dialect] = {
+    "openai_chat": chat_answers.OpenAIChat(),
+    "anthropic": anthropic_answers.Anthropic(),
+}
 """The same, for traffic that goes from one format to another."""

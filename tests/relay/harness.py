@@ -97,6 +97,7 @@ def configure(
     keys: Sequence[str] = ("sk-vendor-first-key-1",),
     models: Sequence[str] = ("sim",),
     price: dict[str, str] | None = None,
+    conversion: str = "off",
 ) -> str:
     """Fills the tables; returns the API key's secret."""
     provider = Provider.objects.create(name="vendor")
@@ -109,7 +110,7 @@ def configure(
         key.set_secret(secret)
         key.save()
     for name in models:
-        model = Model(name=name, **(PRICE if price is None else price))
+        model = Model(name=name, conversion=conversion, **(PRICE if price is None else price))
         model.full_clean()
         model.save()
         Deployment.objects.create(model=model, provider=provider, upstream_name=name)
