@@ -42,6 +42,7 @@ class OpenAIChat:
     """The dialect of `/v1/chat/completions`."""
 
     name = NAME
+    addresses = frozenset({"image", "video"})
 
     def read_request(
         self, body: bytes, brief: Brief, *, query: str = "", headers: Mapping[str, str] | None = None
@@ -321,8 +322,10 @@ class Speaker:
                 yield _arguments(spoken, unwrapped("".join(spoken.pieces)))
             elif spoken.silent and not part.custom:
                 yield _arguments(spoken, "{}")
-            if event.signature is not None and (sealed := _sealed(event.signature)) and spoken.number >= 0:
-                yield {"tool_calls": [{"index": spoken.number, **sealed}]}
+            if spoken.number >= 0 and (sealed := _sealed(event.signature)):
+                last = _arguments(spoken, "")
+                last["tool_calls"][0] |= sealed
+                yield last
         elif isinstance(part, Thinking):
             whole = msgspec.structs.replace(
                 part, text="".join(spoken.pieces), signature=event.signature or part.signature

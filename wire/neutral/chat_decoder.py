@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from wire.jsons import as_object, as_objects, as_text, load_object, loads
 from wire.neutral.chat_messages import signature_in
-from wire.neutral.chat_reasoning import NAME, Tags, packed, thought, words
+from wire.neutral.chat_reasoning import NAME, PLAIN, Tags, packed, thought, words
 from wire.neutral.collect import fold
 from wire.neutral.dialect import Asked
 from wire.neutral.events import Event, Finish, Over, PartDelta, PartEnd, PartStart, Reason, Reply, Start
@@ -58,6 +58,8 @@ class ChatDecoder:
         self._choices: dict[int, _Choice] = {}
         self._started = False
         self._calls = 0
+        self.seal = PLAIN if "reasoning_content" in asked.quirks else None
+        """What signs thinking that nobody has signed."""
 
     def feed(self, frame: Frame) -> Iterable[Event]:
         """The events of a frame. Raises BadFrame."""
@@ -66,12 +68,7 @@ class ChatDecoder:
     def take(self, event: Mapping[str, Any]) -> list[Event]:
         """The events of a chunk, or of a whole answer."""
         told: list[Event] = []
-        choices = event.get("choices")
-        if not isinstance(choices, list):
-            return told
-        for place, choice in enumerate(choices):
-            if not isinstance(choice, dict):
-                continue
+        for place, choice in enumerate(as_objects(event.get("choices"))):
             if not self._started:
                 self._started = True
                 told.append(Start(as_text(event.get("id")), as_text(event.get("model"))))
@@ -279,8 +276,9 @@ class _Choice:
             signature, self._signature = self._signature, None
             if self._notes:
                 extras, self._notes = {NAME: self._notes}, {}
-        elif self._flow == "thinking" and self._detail:
-            signature, self._detail = thought(self._detail).signature, {}
+        elif self._flow == "thinking":
+            signature = thought(self._detail).signature if self._detail else self._answer.seal
+            self._detail = {}
         told.append(PartEnd(self._at, signature, extras, self._number))
         self._flow = None
 

@@ -25,6 +25,8 @@ _FORMATS: Final = {
     "gemini": "google-gemini-v1",
 }
 """OpenRouter's names for whose a block is."""
+PLAIN: Final = Signature(NAME, '{"type":"reasoning_content"}')
+"""On thinking that its vendor wants back unsigned: what is signed, a client's format keeps."""
 _WORDS: Final = frozenset({"text", "summary"})
 
 
@@ -67,13 +69,16 @@ def thoughts(message: Mapping[str, Any]) -> Iterator[Thinking]:
 
 
 def own_detail(part: Thinking) -> dict[str, Any] | None:
-    """The block that a vendor of this format made; None for any other thinking."""
+    """The block that a vendor of this format made; None for any other thinking, and where no such vendor made
+    what the signature holds."""
     if part.signature is None or part.signature.origin != NAME:
+        return None
+    if part.signature == PLAIN:
         return None
     try:
         rest = load_object(part.signature.value.encode("utf-8", "surrogatepass"))
     except BadFrame:
-        return None  # not as `thought` made it
+        return None
     kind = rest.get("type")
     if part.text or kind in ("reasoning.text", "reasoning.summary"):
         rest["summary" if kind == "reasoning.summary" else "text"] = part.text
@@ -87,7 +92,7 @@ def client_detail(part: Thinking, index: int) -> dict[str, Any] | None:
     if own is not None:
         return {**own, "index": index}
     signature = part.signature
-    if signature is None or not (sealed := slot(signature, NAME)):
+    if signature is None or signature.origin == NAME or not (sealed := slot(signature, NAME)):
         return None
     said = {"type": "reasoning.text", "text": part.text, "signature": sealed}
     hidden = {"type": "reasoning.encrypted", "data": sealed}
