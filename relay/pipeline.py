@@ -115,7 +115,12 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
         code = "too_large" if error.status == 413 else "invalid_request"
         raise Refused(Fault(code, error.text, param=error.param, status=error.status)) from error
     ctx.brief, ctx.model = brief, brief.model
-    way = await route_of(engine, ctx, caller, brief)
+    try:
+        way = await route_of(engine, ctx, caller, brief)
+    except Refused:
+        if brief.kind == COUNT_TOKENS and _only_converted(engine, ctx):
+            return _estimated(engine, ctx)
+        raise
     knobs = engine.knobs
     total = knobs.stream_total_timeout if brief.stream else knobs.whole_total_timeout
     job = Job(
@@ -129,7 +134,7 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
         return _whole(job, await run(job, whole))
     except (Exhausted, Refused) as error:
         if isinstance(error, Exhausted) and brief.kind == COUNT_TOKENS and _nobody_counts(ctx):
-            return _estimated(job)
+            return _estimated(engine, ctx)
         ctx.explanation = job.explained()
         raise
 
@@ -479,10 +484,20 @@ def _nobody_counts(ctx: StreamContext) -> bool:
     )
 
 
-def _estimated(job: Job) -> Answer:
+def _only_converted(engine: Engine, ctx: StreamContext) -> bool:
+    """Whether a model that this caller may call is served, but by endpoints of other formats alone."""
+    entry = engine.catalog.model(ctx.model) if ctx.model_id is not None else None
+    return (
+        entry is not None
+        and entry.conversion != "off"
+        and all(each.skipped for each in engine.catalog.candidates(entry.name, ctx.api_format))
+        and any(not each.skipped for each in engine.catalog.others(entry.name, ctx.api_format))
+    )
+
+
+def _estimated(engine: Engine, ctx: StreamContext) -> Answer:
     """An estimate of a request's tokens, where no endpoint counts them."""
-    ctx = job.ctx
-    body = estimated_count(ctx.api_format, ctx.request_bytes, job.engine.ledger.ratios.get(ctx.model))
+    body = estimated_count(ctx.api_format, ctx.request_bytes, engine.ledger.ratios.get(ctx.model))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -490,7 +505,7 @@ def _estimated(job: Job) -> Answer:
         *header_rules.own(ctx.request_text),
     ]
     ctx.sent_status, ctx.status_code, ctx.error_message = 200, 200, None
-    job.engine.settle(ctx, "ok", answer=body)
+    engine.settle(ctx, "ok", answer=body)
     return Answer(200, headers, body=body)
 
 
