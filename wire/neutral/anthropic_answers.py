@@ -253,6 +253,8 @@ class Anthropic:
     """The dialect of `/v1/messages`."""
 
     name = NAME
+    addresses = frozenset(("image", "document"))
+    """A document by its address is a PDF."""
 
     def read_request(
         self, body: bytes, brief: Brief, *, query: str = "", headers: Mapping[str, str] | None = None

@@ -39,7 +39,6 @@ from wire.neutral.requests import (
 )
 from wire.types import COUNT_TOKENS, BadRequest, Brief
 
-FILES_BETA: Final = "files-api-2025-04-14"
 VERSION: Final = {"anthropic-version": "2023-06-01"}
 _KNOWN: Final = frozenset(
     (
@@ -302,5 +301,5 @@ def write_request(request: Request, target: Target) -> Written:
         told([*talk.dropped, *chosen.dropped, *strangers(request, NAME)]),
         names=renamed((tool.name for tool in request.tools if isinstance(tool, Tool)), longest=LONGEST_NAME),
         shaped_by=chosen.shaped_by,
-        headers={**VERSION, **({"anthropic-beta": FILES_BETA} if talk.files else {})},
+        headers=VERSION,
     )

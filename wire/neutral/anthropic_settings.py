@@ -252,7 +252,11 @@ class _Choosing:
         if asked is None:
             most = self._model.most_tokens or max(self._target.max_output_tokens, DEFAULT_TOKENS)
             self.max_tokens = min(max(self.max_tokens, budget + ROOM), most)
-        most = self.max_tokens - 1 if exact else max(self.max_tokens // 2, LEAST_BUDGET)
+        if exact:
+            most = self.max_tokens - 1
+        else:
+            room = ROOM if asked is None else self.max_tokens
+            most = max(self.max_tokens - room, self.max_tokens // 2, LEAST_BUDGET)
         budget = max(min(budget, most), LEAST_BUDGET)
         self._talk.thoughts_first()
         if budget >= self.max_tokens or self._talk.thoughtless:

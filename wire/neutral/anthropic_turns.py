@@ -74,8 +74,6 @@ class Conversation:
 
     def __init__(self, request: Request, model: Claude) -> None:
         self.dropped: list[str] = []
-        self.files = False
-        """Whether a file is named that the vendor holds."""
         self.called: dict[str, None] = {}
         """Names of the tools that were called, in order."""
         self._origin = request.origin
@@ -211,7 +209,6 @@ class Conversation:
         if media.file_id:
             if self._origin != NAME:
                 raise CannotHold(f"'{where}' is a file that another vendor holds", param=where)
-            self.files = True
             return {"type": "file", "file_id": media.file_id}
         if media.url and (media.kind == "image" or mime in ("", "application/pdf")):
             if media.url.startswith(("http://", "https://")):
