@@ -106,7 +106,12 @@ KNOBS = frozenset(
 )  # fmt: skip
 """Names of `Request.knobs`."""
 
-HARMLESS = frozenset({"metadata", "store", "stream_options", "user", "include", "safety_identifier"})
+HARMLESS = frozenset(
+    {
+        *("metadata", "store", "stream_options", "user", "include", "safety_identifier", "client_metadata"),
+        *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
+    }
+)
 """What may be left out without a word: it changes nothing that the model says."""
 
 

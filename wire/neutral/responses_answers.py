@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from wire.jsons import as_object, as_objects, as_text, dumps, load_object
-from wire.neutral import responses_requests
 from wire.neutral.collect import fold, unfold
 from wire.neutral.dialect import Asked
 from wire.neutral.events import Event, Finish, Over, PartDelta, PartEnd, PartStart, Reason, Reply, Start
@@ -15,7 +14,9 @@ from wire.neutral.parts import Extras, Foreign, Part, Refusal, Signature, Text, 
 from wire.neutral.requests import Request, Target, Written
 from wire.neutral.responses_encoder import Encoder
 from wire.neutral.responses_items import MESSAGE, RAW, SUMMARY
+from wire.neutral.responses_requests import read_request, spelled
 from wire.neutral.responses_tools import ORIGIN, bag, joined, rest
+from wire.neutral.responses_writing import write_request
 from wire.sse import Frame
 from wire.types import Brief
 from wire.usage import RESPONSES, Counters, from_openai
@@ -339,11 +340,11 @@ class Responses:
         self, body: bytes, brief: Brief, *, query: str = "", headers: Mapping[str, str] | None = None
     ) -> Request:
         """Raises BadRequest naming the field."""
-        return responses_requests.read_request(body, brief)
+        return read_request(body, brief)
 
     def write_request(self, request: Request, target: Target) -> Written:
         """Raises CannotHold."""
-        return responses_requests.write_request(request, target)
+        return write_request(request, target)
 
     def path(self, brief: Brief) -> str:
         """Where such requests are sent."""
@@ -376,4 +377,4 @@ class Responses:
 
     def spelled(self, knob: str) -> str:
         """A field of the middle as this format calls it."""
-        return responses_requests.spelled(knob)
+        return spelled(knob)

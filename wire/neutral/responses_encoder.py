@@ -31,9 +31,9 @@ from wire.neutral.parts import (
 )
 from wire.neutral.requests import Tool
 from wire.neutral.responses_items import MESSAGE, RAW
-from wire.neutral.responses_requests import TIERS, echo
 from wire.neutral.responses_tools import NAMESPACE, ORIGIN, as_list, bare_name, free_text, local_call, own
 from wire.neutral.responses_turns import OURS
+from wire.neutral.responses_writing import TIERS, echo
 from wire.types import Usage
 
 _LIMITS: Final = ("length", "context_length")

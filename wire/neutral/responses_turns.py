@@ -25,32 +25,30 @@ class TurnWriter:
         self._ours = ours
         self._names = names
 
-    def items(self, turn: Turn, number: int) -> Iterator[dict[str, Any]]:
+    def items(self, turn: Turn, number: int) -> list[dict[str, Any]]:
         """The items of a turn: parts of a message together, as long as nothing else stands between. Raises
         CannotHold."""
+        items: list[dict[str, Any]] = []
         message: dict[str, Any] | None = None
+        behind: list[dict[str, Any]] = []
         for at, part in enumerate(turn.parts):
             where = f"messages.{number}.content.{at}"
+            if turn.role == "assistant" and isinstance(part, Media) and not self._ours:
+                # A message of the model's cannot hold it: it stands in one of the user's behind it.
+                behind.append(self._media(part, where))
+                continue
             content = self._content(part, turn.role, where)
             if content is None:
                 message = None
-                yield from self._item(part, turn.role, where)
+                items += self._item(part, where)
                 continue
-            begins = isinstance(part, Text) and MESSAGE in own(part.extras)
-            if message is None or begins:
-                if message is not None:
-                    yield message
+            if message is None or (isinstance(part, Text) and MESSAGE in own(part.extras)):
                 message = _message(turn, part)
+                items.append(message)
             message["content"].append(content)
-            following = turn.parts[at + 1] if at + 1 < len(turn.parts) else None
-            if following is None or not self._is_content(following):
-                yield message
-                message = None
-
-    def _is_content(self, part: Part) -> bool:
-        if isinstance(part, Foreign):
-            return _is_content_type(part)
-        return isinstance(part, Text | Refusal | Media)
+        if behind:
+            items.append({"type": "message", "role": "user", "content": behind})
+        return items
 
     def _content(self, part: Part, role: str, where: str) -> dict[str, Any] | None:
         """A part of a message; None for what is an item of its own."""
@@ -61,8 +59,6 @@ class TurnWriter:
         if isinstance(part, Refusal):
             return {"type": "refusal", "refusal": part.text}
         if isinstance(part, Media):
-            if role == "assistant" and not self._ours:
-                raise CannotHold(f"'{where}': an answer cannot hold {part.kind}", param=where)
             return self._media(part, where)
         if isinstance(part, Foreign) and part.origin == ORIGIN and _is_content_type(part):
             return dict(part.value)
@@ -98,7 +94,7 @@ class TurnWriter:
             told["detail"] = part.detail
         return told | mine
 
-    def _item(self, part: Part, role: str, where: str) -> Iterator[dict[str, Any]]:
+    def _item(self, part: Part, where: str) -> Iterator[dict[str, Any]]:
         if isinstance(part, ToolCall):
             yield self._call(part)
         elif isinstance(part, ToolResult):

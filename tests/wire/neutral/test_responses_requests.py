@@ -477,12 +477,15 @@ def test_a_first_system_message_is_instructions_and_others_stand_where_they_stoo
 
 
 def test_case_65_nothing_is_stored_and_reasoning_comes_sealed_where_thinking_is_asked() -> None:
-    body = written(of_others(effort=Effort(enabled=True, budget=9000, shown=True), stream=True))
+    request = of_others(effort=Effort(enabled=True, budget=9000, shown=True), stream=True)
+    body = written(request)
     assert (body["store"], body["include"]) == (False, ["reasoning.encrypted_content"])
     assert body["reasoning"] == {"effort": "high", "summary": "auto"}
     assert body["stream"] is True
     plain = written(of_others())
     assert (plain["store"], "include" in plain, "reasoning" in plain) == (False, False, False)
+    assert "include" in written(of_others(), Target("gpt-5.2"))
+    assert "include" not in written(request, Target("gpt-4.1"))
 
 
 def test_case_65_reasoning_of_openais_own_in_the_history_asks_for_more() -> None:
@@ -496,7 +499,8 @@ def test_case_65_reasoning_of_openais_own_in_the_history_asks_for_more() -> None
     ("effort", "told"),
     [
         (Effort(enabled=True, level="low"), {"effort": "low"}),
-        (Effort(enabled=True, level="max"), {"effort": "max"}),
+        (Effort(enabled=True, level="max"), {"effort": "high"}),
+        (Effort(enabled=False), {"effort": "none"}),
         (Effort(enabled=True, level="enormous"), {"effort": "medium"}),
         (Effort(enabled=True, budget=1024), {"effort": "low"}),
         (Effort(enabled=True, budget=-1), {"effort": "medium"}),
@@ -508,10 +512,24 @@ def test_case_46_effort_is_written_in_words(effort: Effort, told: Any) -> None:
     assert written(of_others(effort=effort)).get("reasoning") == told
 
 
-def test_case_46_no_thinking_is_said_by_saying_nothing_and_that_is_told() -> None:
-    request = of_others(effort=Effort(enabled=False))
-    assert "reasoning" not in written(request)
-    assert dropped(request) == ("effort",)
+@pytest.mark.parametrize(
+    ("model", "effort", "told", "lost"),
+    [
+        ("gpt-5.2", Effort(enabled=True, level="max"), "xhigh", ()),
+        ("gpt-5", Effort(enabled=True, level="minimal"), "minimal", ()),
+        ("gpt-5", Effort(enabled=False), "minimal", ("effort",)),
+        ("gpt-5.1", Effort(enabled=False), "none", ()),
+        ("o3", Effort(enabled=True, level="xhigh"), "high", ()),
+        ("gpt-4.1", Effort(enabled=True, level="high"), None, ("effort",)),
+        ("gpt-4.1", Effort(enabled=False), None, ()),
+    ],
+)
+def test_case_46_every_model_is_told_an_effort_that_it_knows(
+    model: str, effort: Effort, told: str | None, lost: tuple[str, ...]
+) -> None:
+    outcome = RESPONSES.write_request(of_others(effort=effort), Target(model))
+    assert json.loads(outcome.body).get("reasoning", {}).get("effort") == told
+    assert outcome.dropped == lost
 
 
 @pytest.mark.parametrize(
@@ -682,17 +700,36 @@ def test_case_58_settings_without_a_counterpart_are_dropped_and_told() -> None:
     request = of_others(
         knobs=knobs, stop=("END",), extras={"anthropic": {"metadata": {}, "container": "x"}}, cache="5m"
     )
-    assert dropped(request) == ("seed", "n", "top_k", "logprobs", "stop", "container")
-    body = written(request)
-    assert (body["temperature"], body["text"]) == (0.5, {"verbosity": "low"})
+    assert dropped(request) == ("verbosity", "seed", "n", "top_k", "logprobs", "stop", "container")
+    assert written(request)["temperature"] == 0.5
+    assert written(request, Target("gpt-5.2"))["text"] == {"verbosity": "low"}
 
 
 def test_case_56_models_that_reason_are_told_no_temperature() -> None:
-    thinking = Effort(enabled=True, level="high")
-    assert dropped(of_others(knobs={"temperature": 1.0, "top_p": 1}, effort=thinking)) == ()
-    request = of_others(knobs={"temperature": 0.3, "top_p": 0.9}, effort=thinking)
-    assert dropped(request) == ("temperature", "top_p")
-    assert "temperature" not in written(request)
+    model = Target("gpt-5.2")
+    usual = of_others(knobs={"temperature": 1.0, "top_p": 1})
+    assert RESPONSES.write_request(usual, model).dropped == ()
+    outcome = RESPONSES.write_request(of_others(knobs={"temperature": 0.3, "top_p": 0.9}), model)
+    assert outcome.dropped == ("temperature", "top_p")
+    assert "temperature" not in json.loads(outcome.body)
+
+
+def test_users_and_tiers_are_told_as_openai_takes_them() -> None:
+    body = written(of_others(knobs={"user": "u" * 90, "service_tier": "standard_only"}))
+    assert len(body["user"]) == 64
+    assert body["service_tier"] == "default"
+    assert dropped(of_others(knobs={"service_tier": "batch"})) == ("service_tier",)
+
+
+def test_a_picture_of_the_models_stands_behind_its_message() -> None:
+    model = Turn("assistant", (Text("see"), Media("image", "image/png", "aGk=")))
+    items = written(of_others(USER, model, USER))["input"]
+    assert [(item["role"], item["content"][0]["type"]) for item in items] == [
+        ("user", "input_text"),
+        ("assistant", "output_text"),
+        ("user", "input_image"),
+        ("user", "input_text"),
+    ]
 
 
 def test_case_54_a_limit_below_openais_least_is_raised_and_told() -> None:
