@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
 
 from tests.counts import count
 from tests.wire.cuts import every_cut, transcript
+from tests.wire.neutral.hostile import hostile, odd
 from tests.wire.neutral.responses_kit import (
     ID,
     ORIGIN,
@@ -25,6 +27,7 @@ from wire.neutral.collect import fold
 from wire.neutral.events import Choice, Event, Finish, Over, PartDelta, PartEnd, PartStart, Reason, Start
 from wire.neutral.parts import Foreign, Media, Part, Refusal, Signature, Text, Thinking, ToolCall
 from wire.neutral.seals import opened
+from wire.sse import Frame
 from wire.types import BadFrame, Usage
 
 USAGE = Usage(
@@ -747,3 +750,81 @@ def test_the_encoder_counts_what_it_wrote() -> None:
     for event in answer(Text("abc"), pieces=3)[:-2]:
         encoder.feed(event)
     assert encoder.sequence == 9
+
+
+# Hostile upstreams.
+
+EVENTS = (
+    *("created", "output_item.added", "output_item.done", "content_part.added", "content_part.done"),
+    *("output_text.delta", "output_text.done", "refusal.delta", "refusal.done", "completed", "incomplete"),
+    *("reasoning_summary_text.delta", "reasoning_summary_text.done", "reasoning_text.delta"),
+    *("function_call_arguments.delta", "function_call_arguments.done", "custom_tool_call_input.delta"),
+    "custom_tool_call_input.done",
+)
+QUESTION = asked()
+KINDS = ("message", "reasoning", "function_call", "custom_tool_call", "web_search_call")
+
+
+def any_item(rng: random.Random) -> Any:
+    part = {"type": odd(rng, "output_text", "refusal"), "text": odd(rng, "a"), "refusal": odd(rng, "b")}
+    return odd(
+        rng,
+        {
+            "type": odd(rng, *KINDS),
+            "id": odd(rng, "1", "2", "3"),
+            "call_id": odd(rng, "c", "d"),
+            "name": odd(rng, "f"),
+            "arguments": odd(rng, "", "{}"),
+            "input": odd(rng, "", "x"),
+            "content": odd(rng, [], [part], [part, part]),
+            "summary": odd(rng, [], [{"type": "summary_text", "text": "s"}]),
+            "encrypted_content": odd(rng, None, "gAAA"),
+        },
+    )
+
+
+def any_event(rng: random.Random) -> Any:
+    return odd(
+        rng,
+        {
+            "type": "response." + rng.choice(EVENTS[:-1] if rng.random() < 0.9 else EVENTS),
+            "item": any_item(rng),
+            "item_id": odd(rng, "1", "2", "3", "new"),
+            "output_index": odd(rng, 0, 1, 2),
+            "content_index": odd(rng, 0, 1),
+            "summary_index": odd(rng, 0, 1),
+            "delta": odd(rng, "x", "yy"),
+            "text": odd(rng, "x"),
+            "arguments": odd(rng, "{}"),
+            "part": odd(rng, {"type": "output_text", "text": "x"}),
+            "response": odd(
+                rng, {"output": [any_item(rng)], "status": hostile(rng), "incomplete_details": hostile(rng)}
+            ),
+        },
+    )
+
+
+@pytest.mark.parametrize("seed", range(count(5, 100)))
+def test_a_hostile_stream_is_an_answer_or_a_bad_frame(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(count(5, 100)):
+        decoder, told_so_far = RESPONSES.decoder(QUESTION), list[Event]()
+        for _ in range(rng.randrange(12)):
+            data = json.dumps(any_event(rng)).encode()
+            try:
+                told_so_far += decoder.feed(Frame(data, "", data))
+            except BadFrame:
+                assert not data.startswith(b"{")
+        told_so_far += [*decoder.finish(), Over()]
+        reply = fold(told_so_far)
+        assert len(reply.choices) == 1
+        assert "response.created" in streamed(told_so_far, QUESTION).decode()
+
+
+@pytest.mark.parametrize("seed", range(count(5, 100)))
+def test_a_hostile_whole_answer_is_one_or_a_bad_frame(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(count(20, 200)):
+        body = {"output": odd(rng, [any_item(rng), any_item(rng)]), "usage": hostile(rng), "id": hostile(rng)}
+        reply = RESPONSES.read_reply(json.dumps(body).encode(), QUESTION)
+        assert len(reply.choices) == 1
