@@ -13,13 +13,13 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from providers.dialer import ascii_host
+from providers.quirks import QUIRKS
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 FORMATS: Final = ("openai_chat", "openai_responses", "anthropic", "gemini")
 CAPABILITIES: Final = ("vision", "tools", "thinking", "documents", "audio", "context_1m", "cache_1h")
-QUIRKS: Final = ("no_include_usage",)
 PRICES: Final = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "reasoning")
 """What a tier may price; dollars per million tokens."""
 

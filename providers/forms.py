@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from providers import secrets
-from providers.checks import CAPABILITIES, PRICES, QUIRKS, check_secret
+from providers.checks import CAPABILITIES, PRICES, check_secret
 from providers.failurerules import FailureRule
 from providers.formats import Format
 from providers.models import Endpoint, Key
+from providers.quirks import QUIRKS
 from usage.forms import Ids, Lines, Pairs, Ticks, note
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ FIELDS: Mapping[str, Callable[..., forms.Field]] = {
     "formats": _ticks(dict(Format.choices)),
     "allowed_formats": _ticks(dict(Format.choices)),
     "capabilities": _ticks({name: CAPABILITY_NAMES[name] for name in CAPABILITIES}),
-    "quirks": _ticks({name: name for name in QUIRKS}),
+    "quirks": _ticks({name: format_lazy("{}: {}", name, words) for name, words in QUIRKS.items()}),
     "headers": _with_help(
         _pairs("x-team: blue"), _("Sent with every request, one on a line. They win over the client's own.")
     ),

@@ -23,7 +23,7 @@ from providers import dialer
 from providers.catalog import problem_of
 from providers.models import MODEL_NAME, Endpoint, Key
 from providers.secrets import Unsealable
-from wire import FORMATS
+from wire import FORMATS, azure
 from wire.urls import MODELS_PATH, join
 
 SECONDS = 15.0
@@ -108,13 +108,14 @@ def _headers(endpoint: Endpoint, key: Key) -> dict[str, str]:
         raise ProbeError(
             _("The secret of %(key)s cannot be opened: enter it again.") % {"key": key}
         ) from None
+    told = azure.credentials if azure.QUIRK in endpoint.quirks else FORMATS[endpoint.format].credentials
     return {
         "user-agent": "aether",
         "accept": "application/json",
         "accept-encoding": "identity",
         **({"anthropic-version": "2023-06-01"} if endpoint.format == "anthropic" else {}),
         **{name.lower(): value for name, value in endpoint.headers.items()},
-        **FORMATS[endpoint.format].credentials(secret, endpoint.credential_style),
+        **told(secret, endpoint.credential_style),
     }
 
 
@@ -124,7 +125,10 @@ def _pages(
     path, query = MODELS_PATH[endpoint.format], _QUERY.get(endpoint.format, "")
     following = ""
     for _page in range(MOST_PAGES):
-        url = join(endpoint.base_url, path, "&".join(filter(None, (query, following))))
+        if azure.QUIRK in endpoint.quirks:
+            url = azure.models_url(endpoint.base_url)
+        else:
+            url = join(endpoint.base_url, path, "&".join(filter(None, (query, following))))
         page = _get(client, endpoint, url, headers, deadline)
         yield page
         following = _next(page)

@@ -28,7 +28,7 @@ from relay.slots import Slot
 from relay.turns import Turns
 from relay.upstream import Opened, Outgoing
 from usage import ids
-from wire import FORMATS
+from wire import FORMATS, azure
 from wire.format import StreamWatch, WholeReading, WireFormat
 from wire.types import (
     COUNT_TOKENS,
@@ -226,7 +226,10 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
         body = job.payload.outgoing(target, brief)
     if body is not None:
         log.bytes_sent = body.size
-    url = wire.upstream_url(target.base_url, brief, model=target.upstream_name, path=path, query=query)
+    if azure.QUIRK in target.quirks:
+        url = azure.deployment_url(target.base_url, model=target.upstream_name, path=path, query=query)
+    else:
+        url = wire.upstream_url(target.base_url, brief, model=target.upstream_name, path=path, query=query)
     head = header_rules.to_upstream(job.call.headers, target, more)
     if ctx.caller is not None and ctx.caller.recording != "none":
         ctx.provider_request_headers = header_rules.as_dict(head)

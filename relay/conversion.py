@@ -142,5 +142,6 @@ class Converter:
             # An answer is told by the request's settings; its messages need not stay in memory that long.
             request=msgspec.structs.replace(request, turns=()),
             input_estimate=estimated_tokens(len(self._body), self._engine.ledger.ratios.get(ctx.model)),
+            quirks=target.quirks,
         )
         return Conversion(asked, written, upstream, client, dropped)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from providers.types import Target
 from relay.errors import UpstreamFailure
-from wire import FORMATS
+from wire import FORMATS, azure
 
 Pairs = Iterable[tuple[bytes, bytes]]
 
@@ -78,7 +78,8 @@ def to_upstream(client: Pairs, target: Target, more: Mapping[str, str] = NO_MORE
 def _prepare(target: Target) -> _Own:
     headers = {"accept-encoding": "identity"}
     headers.update((name.lower(), value) for name, value in target.headers if name.lower() not in FRAMING)
-    headers.update(FORMATS[target.format].credentials(target.secret, target.credential_style))
+    told = azure.credentials if azure.QUIRK in target.quirks else FORMATS[target.format].credentials
+    headers.update(told(target.secret, target.credential_style))
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     if any(_UNSAFE.search(each) for pair in pairs for each in pair):
         raise UpstreamFailure(

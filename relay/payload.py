@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from providers.types import Target
-from wire import FORMATS
+from wire import FORMATS, quirks
 from wire.multipart import Form, FormScanner
-from wire.types import BadRequest, Brief
+from wire.types import GENERATE, BadRequest, Brief
 
 IN_MEMORY = 1 << 20
 CHUNK = 1 << 16
@@ -46,6 +46,8 @@ class JsonBody:
         data = FORMATS[target.format].retarget(
             self.data, brief, model=target.upstream_name, ask_usage=ask_usage
         )
+        if target.quirks & quirks.EDITED and brief.kind == GENERATE:
+            data = quirks.edited(data, target.quirks)
         return Sendable(data, len(data))
 
     def close(self) -> None:

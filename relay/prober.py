@@ -22,7 +22,7 @@ from relay.health import Health, Turn
 from relay.probes import EARLY, Place, Probe, Probes
 from relay.scrub import scrub, secrets_of
 from relay.upstream import Outgoing, Upstream
-from wire import FORMATS
+from wire import FORMATS, azure
 from wire.urls import MODELS_PATH, join
 
 log = logging.getLogger("aether.relay")
@@ -143,7 +143,9 @@ class Prober:
         """Asks for the list of models. Raises UpstreamFailure where it does not come."""
         outgoing = Outgoing(
             "GET",
-            join(target.base_url, MODELS_PATH[target.format]),
+            azure.models_url(target.base_url)
+            if azure.QUIRK in target.quirks
+            else join(target.base_url, MODELS_PATH[target.format]),
             header_rules.to_upstream(HEADERS, target),
             None,
             connect_timeout=PATIENCE,

@@ -18,6 +18,8 @@ from providers.models import Endpoint, Model
 from tests.counts import count
 from tests.relay.asks import STREAMED, WHOLE, Ask, events
 from tests.relay.harness import house
+from wire import azure
+from wire.neutral.names import short_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -407,6 +409,38 @@ async def test_a_vendor_that_refuses_the_question_for_usage_is_not_asked(door: s
         (final,) = await each.settled()
         assert final["record"]["estimated"]
         assert final["record"]["output_tokens"] > 0
+
+
+async def test_quirks_change_what_they_name_and_nothing_else(door: str) -> None:
+    def prepare(_url: str) -> None:
+        quirks = ["short_call_ids", "max_tokens", "no_include_usage"]
+        Endpoint.objects.filter(format="openai_chat").update(quirks=quirks)
+
+    body = (
+        '{{"model":"sim", "{}":9,"messages":[{{"role":"user","content":"hello"}},'
+        '{{"role":"assistant","tool_calls":[{{"id":"{}","type":"function",'
+        '"function":{{"name":"f","arguments":"{{}}"}}}}]}},'
+        '{{"role":"tool","tool_call_id":"{}","content":"ok"}}]}}'
+    )
+    short = short_id("call_0123456789")
+    async with house(door, prepare=prepare) as each:
+        sent = body.format("max_completion_tokens", *("call_0123456789",) * 2)
+        answer = await each.http.post(CHAT.path(), content=sent, headers={"content-type": "application/json"})
+        assert answer.status_code == 200
+        assert each.vendor.requests[-1].body == body.format("max_tokens", short, short).encode()
+
+
+async def test_azures_older_addresses_are_called_its_own_way(door: str) -> None:
+    def prepare(_url: str) -> None:
+        Endpoint.objects.filter(format="openai_chat").update(quirks=["azure_deployments"])
+
+    async with house(door, prepare=prepare) as each:
+        await CHAT_STREAM.send(each)  # a vendor without such addresses refuses it
+        seen = each.vendor.requests[-1]
+        assert seen.path == "/v1/openai/deployments/sim/chat/completions"
+        assert seen.query == f"api-version={azure.VERSION}"
+        assert seen.header("authorization") is None
+        assert seen.header("api-key") is not None
 
 
 async def test_other_formats_streams_and_whole_requests_are_sent_as_they_came(door: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from wire.jsons import dumps
 from wire.neutral.chat_messages import AUDIO
 from wire.neutral.chat_reasoning import NAME, own_detail
-from wire.neutral.names import fitted
+from wire.neutral.names import fitted, short_id
 from wire.neutral.parts import (
     Extras,
     Foreign,
@@ -172,7 +172,7 @@ class Messages:
 
     def _id(self, made: str) -> str:
         if "short_call_ids" in self._quirks:
-            return fitted(made, longest=9).replace("_", "0").replace("-", "0")
+            return short_id(made)
         return made if len(made) <= LONGEST_ID else fitted(made, longest=LONGEST_ID)
 
     def _result(self, call: ToolCall, result: ToolResult | None, where: str) -> Message:

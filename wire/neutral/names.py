@@ -21,6 +21,14 @@ def fitted(name: str, *, longest: int = 64, first: str = "") -> str:
     return f"{plain[: longest - 9]}_{tail}"
 
 
+def short_id(made: str) -> str:
+    """A call's id of nine letters and digits, as Mistral wants them: the same for the same id, and another
+    for every other one."""
+    if len(made) == 9 and made.isascii() and made.isalnum():
+        return made
+    return blake2b(made.encode("utf-8", "surrogatepass"), digest_size=5).hexdigest()[:9]
+
+
 def renamed(names: Iterable[str], *, longest: int = 64, first: str = "") -> dict[str, str]:
     """From the name that upstream is to know to the client's, for those that differ."""
     fits = {fitted(name, longest=longest, first=first): name for name in names}
