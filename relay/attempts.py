@@ -132,7 +132,7 @@ async def run(job: Job, take: Take[W]) -> W:
     failures: list[Failed] = []
     unsupported: RelayError | None = None
     while (turn := await turns.next(failures)) is not None:
-        target, slot, retry = turn
+        target, slot, retry = turn.target, turn.slot, turn.retry
         log = begin(job, target)
         answered = False
         try:

@@ -8,7 +8,9 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from providers.types import Target
 from relay.errors import Refused, some_of
@@ -25,7 +27,7 @@ LAST_MOMENT = 2.0
 """Seconds before the deadline in which no further attempt begins."""
 
 
-class Turn(NamedTuple):
+class Turn(msgspec.Struct, eq=False):
     """A target that may be tried now, with its slot; `retry` where another was tried before."""
 
     target: Target
@@ -54,7 +56,7 @@ class Turns:
             await self._once_more(failures)
         while self._coming:
             target = self._coming.popleft()
-            if reason := self._against(target, failures):
+            if failures and (reason := self._against(target, failures)):
                 self._skip(target, reason)
                 continue
             if failures and (reason := self._ill(target, time.monotonic())):
