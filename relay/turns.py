@@ -84,7 +84,10 @@ class Turns:
         if len(self._job.order) > 1 or not judge(failures[0].reason).again:
             return
         self._again = target
-        if not self._against(target, failures):
+        reason = self._against(target, failures) or self._ill(target, time.monotonic())
+        if reason:  # a vendor that named a pause is not asked before it is over
+            self._skip(target, reason)
+        else:
             await asyncio.sleep(pause(0, random.random()))
             self._coming.append(target)
 
