@@ -8,8 +8,9 @@ import functools
 import socket
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import unquote
 
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import HttpParserError, HttpParserUpgrade, parse_url
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -159,44 +160,69 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if self._deaf:
             return
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._begun = True
         self._phase, self._since, self._head = HEAD, self.loop.time(), 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._phase != HEAD:
             return  # a trailer, which must not become a header
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Begins a request. Raises Unfit."""
+        """Begins a request, or has it wait for those before it. Raises Unfit."""
         if self._deaf:
             return
-        self._check()
-        line = _Line(self)
-        # Not ASGI's own: its type knows no such values.
-        self.scope["extensions"] = {LINE: line}  # type: ignore[dict-item]
-        super().on_headers_complete()
-        line.cycle = cycle = self.cycle
-        if not self._everyone.keep_alive or self.parser.should_upgrade():
-            cycle.keep_alive = False
+        parser = self.parser
+        method, version, upgrades = parser.get_method(), parser.get_http_version(), parser.should_upgrade()
+        known = dict(self.headers)
+        self._check(method, version, known, upgrades=upgrades)
+        if b"expect" in known:
+            self.expect_100_continue = any(
+                name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
+            )
+        url = parse_url(self.url)
+        path: str = url.path.decode("ascii")
+        extensions: dict[str, _Exchange] = {}
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method.decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "extensions": extensions,
+        }
+        before: RequestResponseCycle | None = self.cycle
+        keep_alive = (
+            self._everyone.keep_alive and not upgrades and version == "1.1" and parser.should_keep_alive()
+        )
+        self.cycle = extensions[LINE] = exchange = _Exchange(self, scope, keep_alive=keep_alive)
+        if before is None or before.response_complete:
+            self._start_asgi_task(exchange, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
         self._served = True
         self._phase, self._since = BODY, self.loop.time()
         self._taken = self._body = 0
 
-    def _check(self) -> None:
+    def _check(self, method: bytes, version: str, known: dict[bytes, bytes], *, upgrades: bool) -> None:
         """Raises Unfit for what the parser lets pass and others might read differently."""
         headers, limits = self.headers, self._limits
         if len(headers) > limits.headers or (
             self._head + self._read > limits.head_bytes and self._size_of_head() > limits.head_bytes
         ):
             raise Unfit("head too large", 431)
-        version, known = self.parser.get_http_version(), dict(headers)
         coding = known.get(b"transfer-encoding")
-        if version not in {"1.1", "1.0"} or self.parser.get_method() in FOREIGN:
+        if version not in {"1.1", "1.0"} or method in FOREIGN:
             raise Unfit("another protocol")
         if b"host" not in known and version == "1.1":
             raise Unfit("no host, or two")
@@ -208,7 +234,7 @@ class Protocol(HttpToolsProtocol):
                 raise Unfit("a transfer coding but chunked")
         if coding is not None and (version == "1.0" or coding.strip().lower() != b"chunked"):
             raise Unfit("a transfer coding but chunked")
-        if self.parser.should_upgrade() and (coding is not None or b"content-length" in known):
+        if upgrades and (coding is not None or b"content-length" in known):
             raise Unfit("a body that would be upgraded")  # the parser passes over it
         if b"#" in self.url:
             raise Unfit("a fragment")
@@ -296,53 +322,66 @@ class Protocol(HttpToolsProtocol):
         self._phase, self._since = GONE, self.loop.time()
 
 
-class _Line:
-    """One request's view of its connection. What one turn of the loop brings of a streamed answer goes out in
-    one write: each costs as much as a quarter of all else."""
+class _Exchange(RequestResponseCycle):
+    """One request and its answer, and its view of its connection. What one turn of the loop brings of a
+    streamed answer goes out in one write: each costs as much as a quarter of all else."""
 
-    __slots__ = ("_held", "_protocol", "_size", "cycle")
-
-    cycle: RequestResponseCycle
-
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, scope: Any, *, keep_alive: bool) -> None:
+        super().__init__(
+            scope,
+            protocol.transport,
+            protocol.flow,
+            protocol.logger,
+            protocol.access_logger,
+            protocol.access_log,
+            protocol.server_state.default_headers,
+            asyncio.Event(),
+            protocol.expect_100_continue,
+            keep_alive,
+            protocol.on_response_complete,
+        )
         self._protocol = protocol
         self._held: list[bytes] = []
         self._size = 0
 
     def cut(self) -> None:
-        self._protocol.transport.abort()
+        self.transport.abort()
 
     def watch(self, left: Callable[[], None] | None) -> None:
         self._protocol.left = left
         if left is not None:
-            self._protocol.flow.resume_reading()  # or the end of the connection is not seen
+            self.flow.resume_reading()  # or the end of the connection is not seen
+
+    def body_here(self) -> bytes | None:
+        if self.more_body or self.disconnected or self.response_complete:
+            return None
+        body = bytes(self.body)
+        self.body = bytearray()
+        return body
 
     def reply(self, status: int, headers: Headers, body: bytes | None) -> bool:
-        """As the cycle's own `send` would, less its messages and its look at each byte of each header: these
-        are ours."""
-        cycle = self.cycle
-        waits = cycle.flow.write_paused or cycle.disconnected or cycle.response_started
-        if waits or cycle.scope["method"] == "HEAD":
+        """As `send` would, less its messages and its look at each byte of each header: these are ours."""
+        waits = self.flow.write_paused or self.disconnected or self.response_started
+        if waits or self.scope["method"] == "HEAD":
             return False
         head = b"".join([b"%b: %b\r\n" % pair for pair in headers])
         if head.count(b"\n") != len(headers):
             raise ValueError("a header's value holds a line break")
-        if not cycle.keep_alive:
+        if not self.keep_alive:
             head += b"connection: close\r\n"
-        cycle.response_started = True
-        cycle.waiting_for_100_continue = False
-        start = STATUS_LINE[status] + _lines(cycle.default_headers)
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        start = STATUS_LINE[status] + _lines(self.default_headers)
         if body is None:
-            cycle.chunked_encoding = True
+            self.chunked_encoding = True
             self._hold(start, head, b"transfer-encoding: chunked\r\n\r\n")
         else:
-            cycle.transport.write(b"%b%b\r\n%b" % (start, head, body))
+            self.transport.write(b"%b%b\r\n%b" % (start, head, body))
             self._complete()
         return True
 
     def pour(self, piece: bytes) -> bool:
-        cycle = self.cycle
-        if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
+        if self.flow.write_paused or self.disconnected or not self.chunked_encoding:
             self._flush()
             return False
         self._hold(b"%x\r\n" % len(piece), piece, b"\r\n")
@@ -352,8 +391,7 @@ class _Line:
         return True
 
     def end(self) -> bool:
-        cycle = self.cycle
-        if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
+        if self.flow.write_paused or self.disconnected or not self.chunked_encoding:
             self._flush()
             return False
         self._held.append(b"0\r\n\r\n")
@@ -371,16 +409,15 @@ class _Line:
             data = b"".join(self._held)
             self._held.clear()
             self._size = 0
-            if not self.cycle.disconnected:  # since it was poured
-                self.cycle.transport.write(data)
+            if not self.disconnected:  # since it was poured
+                self.transport.write(data)
 
     def _complete(self) -> None:
-        cycle = self.cycle
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
 
 _known: tuple[Headers, bytes] = ((), b"")

@@ -137,7 +137,7 @@ async def run(job: Job, take: Take[W]) -> W:
     unsupported: RelayError | None = None
     unfit: Unfit | None = None
     while (turn := await turns.next(failures)) is not None:
-        target, slot, retry = turn
+        target, slot, retry = turn.target, turn.slot, turn.retry
         answered = False
         try:
             conversion = await _converted(job, target)

@@ -21,6 +21,9 @@ class Line(Protocol):
     def watch(self, left: Callable[[], None] | None) -> None:
         """Has `left` called when the connection is gone; None: nobody is to be told any more."""
 
+    def body_here(self) -> bytes | None:
+        """The rest of the request's body, where all of it is here; None where ASGI has to be asked for it."""
+
     def reply(self, status: int, headers: Headers, body: bytes | None) -> bool:
         """Sends a whole answer at once, or, where `body` is None, the head of a streamed one. The length of a
         body is among its headers; `connection` and `transfer-encoding` are not. False, and nothing is sent,

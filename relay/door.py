@@ -171,6 +171,9 @@ class _Client:
     async def read(self) -> tuple[bytes, bool]:
         """The next piece of the body, and whether more follow. Raises Unreadable if the client leaves before
         its end."""
+        if self._line is not None and (body := self._line.body_here()) is not None:
+            self._line.watch(self._leave)
+            return body, False
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise Unreadable(timed_out=False)

@@ -10,6 +10,7 @@ from providers.machine import KeyState
 from providers.types import Stored, Target
 from relay.channel import Channel
 from relay.failover import OVERLOADED, THROTTLED, judge
+from relay.folding import Folding
 from relay.health import PAIR_SECONDS, Health, Turn, pair_of
 from relay.hints import Held, Unserved
 from relay.learned import Learned
@@ -25,6 +26,7 @@ class Monitor:
         self._in_flight = in_flight
         self._ledger = ledger
         self._channel = channel
+        self._folding = Folding()
         health.changed = self.turned
 
     def failed(self, target: Target, reason: str, retry_after: float | None, kind: str) -> None:
@@ -49,9 +51,10 @@ class Monitor:
         """Tells the journal and the other processes what changed."""
         if not turns:
             return
-        self._ledger.turned(turns)
+        now = time.monotonic()
+        self._ledger.turned([self._folding.fold(each, now) for each in turns])
         if self._channel is not None:
-            now, worker = time.monotonic(), self._channel.worker
+            worker = self._channel.worker
             self._channel.tell(
                 Held(
                     worker, each.table, each.id, each.part.state,

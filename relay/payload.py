@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from providers.types import Target
 from wire import FORMATS, quirks
@@ -17,8 +18,7 @@ IN_MEMORY = 1 << 20
 CHUNK = 1 << 16
 
 
-@dataclass(slots=True)
-class Sendable:
+class Sendable(msgspec.Struct, eq=False):
     """What one attempt sends: bytes, or pieces whose lengths add up to `size`."""
 
     data: bytes | Iterator[bytes]
@@ -35,11 +35,13 @@ class Payload(Protocol):
         """Lets go of what it holds. Safe to call twice."""
 
 
-@dataclass(slots=True)
-class JsonBody:
+class JsonBody(msgspec.Struct, eq=False):
     """A body in memory."""
 
-    data: bytes = field(repr=False)
+    data: bytes
+
+    def __repr__(self) -> str:
+        return f"<JsonBody of {len(self.data)} bytes>"
 
     def outgoing(self, target: Target, brief: Brief) -> Sendable:
         ask_usage = "no_include_usage" not in target.quirks

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+import msgspec
 from django.db import DatabaseError
 
 from consumers import auth
@@ -273,7 +274,7 @@ def _printable(text: str, cap: int) -> str:
 # --------------------------------------------------------------------------------------------------------
 
 
-class Way(NamedTuple):
+class Way(msgspec.Struct, eq=False):
     """Where a request may go: the plan, with whom health leaves out among the skipped, and its targets in the
     order in which they are tried now."""
 
@@ -421,7 +422,7 @@ async def _streamed(job: Job) -> Answer:
     ctx = job.ctx
     task = asyncio.create_task(run(job, first_frames))
     try:
-        done, _ = await asyncio.wait({task}, timeout=job.engine.knobs.keep_alive)
+        done = await _done_within(task, job.engine.knobs.keep_alive)
     except asyncio.CancelledError:
         await _dropped(task)
         raise
@@ -448,6 +449,25 @@ def _conversion(ctx: StreamContext, winner: object) -> list[tuple[bytes, bytes]]
         return []
     ctx.conversion = conversion.told
     return [(b"x-aether-conversion", ctx.conversion.encode("ascii", "replace"))]
+
+
+async def _done_within(task: asyncio.Task[StreamWinner], seconds: float) -> bool:
+    """Whether a task is done in time; it goes on either way. As asyncio.wait, which costs three times as much
+    for a single one."""
+    loop = asyncio.get_running_loop()
+    told = loop.create_future()
+
+    def tell(*_: object) -> None:
+        if not told.done():
+            told.set_result(None)
+
+    timer = loop.call_later(seconds, tell)
+    task.add_done_callback(tell)
+    try:
+        await told
+    finally:
+        timer.cancel()
+    return task.done()
 
 
 async def _dropped(task: asyncio.Task[StreamWinner]) -> None:

@@ -8,7 +8,9 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from providers.types import Target
 from relay.errors import Refused, some_of
@@ -25,7 +27,7 @@ LAST_MOMENT = 2.0
 """Seconds before the deadline in which no further attempt begins."""
 
 
-class Turn(NamedTuple):
+class Turn(msgspec.Struct, eq=False):
     """A target that may be tried now, with its slot; `retry` where another was tried before."""
 
     target: Target
@@ -54,7 +56,7 @@ class Turns:
             await self._once_more(failures)
         while self._coming:
             target = self._coming.popleft()
-            if reason := self._against(target, failures):
+            if failures and (reason := self._against(target, failures)):
                 self._skip(target, reason)
                 continue
             if failures and (reason := self._ill(target, time.monotonic())):
@@ -82,7 +84,10 @@ class Turns:
         if len(self._job.order) > 1 or not judge(failures[0].reason).again:
             return
         self._again = target
-        if not self._against(target, failures):
+        reason = self._against(target, failures) or self._ill(target, time.monotonic())
+        if reason:  # a vendor that named a pause is not asked before it is over
+            self._skip(target, reason)
+        else:
             await asyncio.sleep(pause(0, random.random()))
             self._coming.append(target)
 

@@ -27,6 +27,7 @@ PURE = [
             "affinity",
             "breaker",
             "failover",
+            "folding",
             "health",
             "hints",
             "learned",

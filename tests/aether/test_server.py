@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aether.server import _Line
+from aether.server import _Exchange
 
 HEADERS = [(b"content-type", b"text/plain"), (b"x-request-id", b"1")]
 OURS = b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-type: text/plain\r\nx-request-id: 1\r\n"
@@ -29,32 +29,30 @@ class Wire:
         self.closed = True
 
 
-def connection(**cycle: Any) -> tuple[_Line, Any, Wire]:
-    """A line, its cycle, and what it writes to."""
+def connection(*, method: str = "POST", keep_alive: bool = True, **state: Any) -> tuple[_Exchange, Wire]:
+    """A request on its connection, in a state, and what it writes to."""
     wire = Wire()
-    made: Any = SimpleNamespace(
-        transport=wire, flow=SimpleNamespace(write_paused=False), disconnected=False, response_started=False,
-        response_complete=False, waiting_for_100_continue=True, chunked_encoding=None, keep_alive=True,
-        scope={"method": "POST"}, default_headers=[(b"date", b"today")], message_event=asyncio.Event(),
-        on_response=lambda: None,
+    protocol: Any = SimpleNamespace(
+        transport=wire, loop=asyncio.get_running_loop(), flow=SimpleNamespace(write_paused=False),
+        server_state=SimpleNamespace(default_headers=[(b"date", b"today")]), expect_100_continue=True,
+        on_response_complete=lambda: None, logger=None, access_logger=None, access_log=False,
     )  # fmt: skip
-    vars(made).update(cycle)
-    protocol: Any = SimpleNamespace(transport=wire, loop=asyncio.get_running_loop())
-    line = _Line(protocol)
-    line.cycle = made
-    return line, made, wire
+    line = _Exchange(protocol, {"method": method}, keep_alive=keep_alive)
+    for name, value in state.items():
+        setattr(line, name, value)
+    return line, wire
 
 
 async def test_a_whole_answer_is_one_write() -> None:
-    line, cycle, wire = connection()
+    line, wire = connection()
     assert line.reply(200, HEADERS, b"hello")
     assert wire.writes == [OURS + b"\r\nhello"]
-    assert (cycle.response_started, cycle.response_complete) == (True, True)
+    assert (line.response_started, line.response_complete) == (True, True)
     assert not wire.closed
 
 
 async def test_what_one_turn_brings_of_a_stream_is_one_write() -> None:
-    line, _, wire = connection()
+    line, wire = connection()
     assert line.reply(200, HEADERS, None)
     assert line.pour(b"hello ")
     assert wire.writes == []
@@ -67,33 +65,33 @@ async def test_what_one_turn_brings_of_a_stream_is_one_write() -> None:
 
 
 async def test_a_connection_that_is_not_kept_says_so_and_closes() -> None:
-    line, _, wire = connection(keep_alive=False)
+    line, wire = connection(keep_alive=False)
     assert line.reply(200, HEADERS, b"")
     assert wire.writes == [OURS + b"connection: close\r\n\r\n"]
     assert wire.closed
 
 
 async def test_nothing_is_written_to_a_client_that_left_since() -> None:
-    line, cycle, wire = connection()
+    line, wire = connection()
     line.reply(200, HEADERS, None)
     line.pour(b"hello")
-    cycle.disconnected = wire.closed = True
+    line.disconnected = wire.closed = True
     await asyncio.sleep(0)
     assert wire.writes == []
     assert (line.pour(b"more"), line.end()) == (False, False)
 
 
 @pytest.mark.parametrize(
-    "cycle",
+    "state",
     [
         {"flow": SimpleNamespace(write_paused=True)},
         {"disconnected": True},
         {"response_started": True},
-        {"scope": {"method": "HEAD"}},
+        {"method": "HEAD"},
     ],
 )
-async def test_what_must_wait_or_cannot_be_is_left_to_asgi(cycle: dict[str, Any]) -> None:
-    line, _, wire = connection(**cycle)
+async def test_what_must_wait_or_cannot_be_is_left_to_asgi(state: dict[str, Any]) -> None:
+    line, wire = connection(**state)
     assert not line.reply(200, HEADERS, b"hello")
     assert not line.pour(b"hello")
     assert not line.end()
@@ -101,16 +99,32 @@ async def test_what_must_wait_or_cannot_be_is_left_to_asgi(cycle: dict[str, Any]
 
 
 async def test_what_was_poured_goes_before_what_asgi_sends() -> None:
-    line, cycle, wire = connection()
+    line, wire = connection()
     line.reply(200, HEADERS, None)
     line.pour(b"hello")
-    cycle.flow.write_paused = True
+    line.flow.write_paused = True
     assert not line.pour(b"more")
     assert len(wire.writes) == 1
 
 
 async def test_a_line_break_in_a_header_is_never_sent() -> None:
-    line, _, wire = connection()
+    line, wire = connection()
     with pytest.raises(ValueError, match="line break"):
         line.reply(200, [(b"x-a", b"1\r\nx-b: 2")], b"")
     assert wire.writes == []
+
+
+async def test_a_body_is_handed_over_once_all_of_it_is_here() -> None:
+    line, _ = connection()
+    line.body += b"he"
+    assert line.body_here() is None
+    line.body += b"llo"
+    line.more_body = False
+    assert line.body_here() == b"hello"
+
+
+@pytest.mark.parametrize("over", ["disconnected", "response_complete"])
+async def test_of_a_request_that_is_over_there_is_no_body(over: str) -> None:
+    line, _ = connection(more_body=False)
+    setattr(line, over, True)
+    assert line.body_here() is None

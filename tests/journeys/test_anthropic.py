@@ -362,8 +362,8 @@ async def test_an_error_in_mid_answer_is_raised_and_what_was_said_is_billed(door
 
 
 async def test_keep_alives_are_nothing_to_the_client(door: str, manner: str) -> None:
-    models = ["sim.first-800.chunks-5", "sim.pause-800.after-4.chunks-5"]
-    async with conversation(door, manner, models, knobs={"keep_alive": 0.3}) as (home, speaker):
+    models = ["sim.first-400.chunks-5", "sim.pause-400.after-4.chunks-5"]
+    async with conversation(door, manner, models, knobs={"keep_alive": 0.05}) as (home, speaker):
         for model in models:
             raw = await Ask("anthropic", stream=True).send(home.house, model)
             await billed(home)
@@ -375,8 +375,8 @@ async def test_keep_alives_are_nothing_to_the_client(door: str, manner: str) -> 
 
 
 async def test_an_error_after_keep_alives_is_raised_all_the_same(door: str, manner: str) -> None:
-    model = "sim.wait-500.fault-400"
-    async with conversation(door, manner, [model], knobs={"keep_alive": 0.2}) as (home, speaker):
+    model = "sim.wait-250.fault-400"
+    async with conversation(door, manner, [model], knobs={"keep_alive": 0.05}) as (home, speaker):
         with pytest.raises(anthropic.APIStatusError) as caught:
             await speaker.streamed(model=model)
         assert caught.value.type == "invalid_request_error"

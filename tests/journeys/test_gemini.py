@@ -348,14 +348,14 @@ async def test_the_api_key_may_stand_in_the_query_and_goes_no_further(door: str)
 
 async def test_a_stream_without_sse_is_one_json_array(door: str) -> None:
     async with at_home(
-        door, models=(NUMBERS, "sim.pause-800.after-2.chunks-4"), knobs={"keep_alive": 0.3}
+        door, models=(NUMBERS, "sim.pause-400.after-2.chunks-4"), knobs={"keep_alive": 0.05}
     ) as home:
         answer = await ARRAY.send(home.house, NUMBERS, headers={"x-goog-api-key": home.secret})
         assert answer.headers["content-type"].startswith("application/json")
         last = types.GenerateContentResponse.model_validate(answer.json()[-1])
         assert text(ARRAY, answer.text) == TEXT
         await check(home, [last], is_stream=True)
-        paused = await ARRAY.send(home.house, "sim.pause-800.after-2.chunks-4")
+        paused = await ARRAY.send(home.house, "sim.pause-400.after-2.chunks-4")
         assert "\n\n" in paused.text, "keep-alives between two elements"
         assert [len(each["candidates"]) for each in paused.json()] == [1] * 4
         assert (await billed(home))["outcome"] == "ok"
@@ -413,8 +413,8 @@ async def test_an_error_in_mid_answer_is_raised_and_what_was_said_is_billed(door
 
 
 async def test_keep_alives_are_nothing_to_the_client(door: str, manner: str) -> None:
-    models = ["sim.first-800.chunks-5", "sim.pause-800.after-2.chunks-5"]
-    async with conversation(door, manner, models, knobs={"keep_alive": 0.3}) as (home, speaker):
+    models = ["sim.first-400.chunks-5", "sim.pause-400.after-2.chunks-5"]
+    async with conversation(door, manner, models, knobs={"keep_alive": 0.05}) as (home, speaker):
         for model in models:
             raw = await STREAMED.send(home.house, model)
             await billed(home)
@@ -425,8 +425,8 @@ async def test_keep_alives_are_nothing_to_the_client(door: str, manner: str) -> 
 
 
 async def test_an_error_after_keep_alives_is_raised_all_the_same(door: str, manner: str) -> None:
-    model = "sim.wait-500.fault-400"
-    async with conversation(door, manner, [model], knobs={"keep_alive": 0.2}) as (home, speaker):
+    model = "sim.wait-250.fault-400"
+    async with conversation(door, manner, [model], knobs={"keep_alive": 0.05}) as (home, speaker):
         with pytest.raises(errors.ClientError) as caught:
             await speaker.streamed(model=model)
         assert caught.value.status == "INVALID_ARGUMENT"

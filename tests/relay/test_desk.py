@@ -12,7 +12,7 @@ import pytest
 
 from relay.call import Call
 from relay.desk import rank_of
-from relay.shedding import Rank
+from relay.shedding import Rank, Shedding
 from tests.relay.asks import ASKS, WHOLE, error
 from tests.relay.harness import House, house
 from tests.relay.wires import exchange
@@ -85,7 +85,7 @@ async def test_behind_proxies_of_ours_each_client_is_counted_alone(door: str) ->
 
 async def test_a_body_is_not_waited_for(door: str) -> None:
     async with house(door) as each:
-        each.engine.shedding.look(1.0, 0)
+        strain(each, 1.0, 0)
         top = (
             f"POST {CHAT.path()} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {each.secret}\r\n"
             "Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n{"
@@ -98,7 +98,7 @@ async def test_a_body_is_not_waited_for(door: str) -> None:
 
 async def test_every_format_is_told_in_its_own_words_and_nothing_is_recorded(door: str) -> None:
     async with house(door) as each:
-        each.engine.shedding.look(0.0, 10**12)
+        strain(each, 0.0, 10**12)
         waits = set()
         for ask in ASKS * 4:
             answer = await ask.send(each)
@@ -110,16 +110,16 @@ async def test_every_format_is_told_in_its_own_words_and_nothing_is_recorded(doo
         assert lists.status_code == 529
         assert each.vendor.total == 0
         assert each.journal() == []
-        each.engine.shedding.look(0.0, 0)
+        strain(each, 0.0, 0)
         assert (await CHAT.send(each)).status_code == 200
 
 
 async def test_the_id_tells_which_rule_refused_and_by_what_count(door: str) -> None:
     async with house(door, knobs={"max_in_flight": 0}) as each:
         assert (await refused(each))[1:3] == ("under_way", 0)
-        each.engine.shedding.look(0.99, 0)
+        strain(each, 0.99, 0)
         assert (await refused(each))[1:3] == ("memory", 99)
-        each.engine.shedding.look(0.0, 10**12)
+        strain(each, 0.0, 10**12)
         assert (await refused(each))[1:3] == ("journal", 10**6)
 
 
@@ -148,6 +148,13 @@ async def test_what_is_refused_by_a_rule_and_recorded_keeps_rule_and_count() -> 
         stored = (await each.settled())[0]["record"]["explanation"]
         wait = int(answer.headers["retry-after"])
         assert stored == {"refused": {"rule": "body_memory", "measured": 0}, "retry_after": wait}
+
+
+def strain(each: House, memory: float, backlog: int) -> None:
+    """As if so much were in use, from now on: the engine's own look, each moment, is put off."""
+    shedding = each.engine.shedding
+    Shedding.look(shedding, memory, backlog)
+    shedding.look = lambda *_: None  # type: ignore[method-assign]
 
 
 async def refused(each: House, **options: Any) -> Refusal:

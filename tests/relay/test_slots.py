@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from relay.breaker import Rules
 from relay.health import Health
 from relay.learned import Learned
 from relay.slots import InFlight, Slot
+from tests.counts import count
 from tests.relay.targets import target
 
 ALICE, BOB = 1, 2
@@ -296,3 +298,52 @@ async def test_a_limit_that_an_operator_set_stays_though_the_key_is_recovered() 
     assert in_flight.limit_of(limited(1), BOB) == "key: at concurrency limit, 1 of 1"
     asked.cancel()
     await asyncio.wait({asked})
+
+
+# Who is pushed out of one queue while slots of another are given
+
+
+def tightly(key_id: int, endpoint_id: int, provider_id: int = 1) -> Target:
+    """A target with a slot for one at its key and at its endpoint, and for two at its provider."""
+    limits = (Limit("key", key_id, 1), Limit("endpoint", endpoint_id, 1), Limit("provider", provider_id, 2))
+    return target(key_id=key_id, endpoint_id=endpoint_id, provider_id=provider_id, limits=limits)
+
+
+@pytest.mark.parametrize("seed", range(count(10, 500)))
+async def test_whatever_is_taken_given_and_left_each_who_waits_is_told_once(seed: int) -> None:
+    """Nobody who still waits has been answered, and whoever does not is in no queue: so nobody is answered
+    twice."""
+    chance, in_flight = random.Random(seed), made()
+    tasks: list[asyncio.Task[Slot | None]] = []
+    loop_errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: loop_errors.append(told))
+    for now in range(150):
+        some = [tightly(chance.randint(1, 3), chance.randint(1, 3)) for _ in range(chance.randint(1, 4))]
+        match chance.choice(("take", "wait", "wait", "release", "release", "cancel", "teach", "unlearn")):
+            case "take":
+                await in_flight.take(some[0], chance.randint(1, 3), now)
+            case "wait":
+                tasks.append(asyncio.create_task(in_flight.wait(some, chance.randint(1, 3), 60)))
+            case "release" if in_flight.slots:
+                chance.choice(sorted(in_flight.slots, key=lambda slot: slot.began)).release()
+            case "cancel" if tasks:
+                chance.choice(tasks).cancel()
+            case "teach":
+                in_flight.throttled(target(key_id=chance.randint(1, 3)), "throttled", now)
+            case "unlearn":
+                in_flight.unlearn(chance.randint(1, 3), now)
+        for _ in range(chance.randint(0, 3)):
+            await asyncio.sleep(0)
+        for pool in in_flight.pools.values():
+            for waiter in pool.in_turn():
+                assert not waiter.slot.done()
+                assert pool in waiter.pools
+    for task in tasks:
+        task.cancel()
+    for each in await asyncio.gather(*tasks, return_exceptions=True):
+        assert each is None or isinstance(each, Slot | asyncio.CancelledError)
+    for slot in list(in_flight.slots):
+        slot.release()
+    assert not loop_errors
+    assert not in_flight.slots
+    assert not any(pool.held or pool.waiting for pool in in_flight.pools.values())
