@@ -335,6 +335,7 @@ class Responses:
     """OpenAI Responses as a dialect."""
 
     name = ORIGIN
+    addresses = frozenset(("image", "document"))
 
     def read_request(
         self, body: bytes, brief: Brief, *, query: str = "", headers: Mapping[str, str] | None = None
