@@ -43,7 +43,7 @@ _MODELS: Final = tuple(
         # (github.com/openai/openai-openapi/issues/541); later ones want `none` in so many words
         # (github.com/BerriAI/litellm/pull/34569).
         (
-            r"gpt-(5\.\d|[6-9]|\d\d)",
+            r"gpt-(5\.\d|[6-9](?!\d)|1\d)",
             Abilities(
                 True, ("none", "low", "medium", "high", "xhigh"), verbosity=True, tools_unthinking=True
             ),
@@ -68,9 +68,9 @@ UNSUPPORTED: Final = {
 def abilities(model: str) -> Abilities:
     """By the model's own name, whoever serves it (`openai/o3` is `o3`); only OpenAI's own house knows
     `tools_unthinking`."""
-    name = model.rpartition("/")[2]
+    name = model.lower().rpartition("/")[2]
     found = next((able for pattern, able in _MODELS if pattern.match(name)), _OTHERS)
-    return msgspec.structs.replace(found, tools_unthinking=False) if name != model else found
+    return msgspec.structs.replace(found, tools_unthinking=False) if "/" in model else found
 
 
 def nearest(level: str, levels: tuple[str, ...]) -> str:

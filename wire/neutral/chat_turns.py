@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 from wire.jsons import dumps
@@ -49,8 +50,6 @@ class Messages:
         self._signed = self._own or "gemini" in target.model.lower() or "google_signatures" in target.quirks
         self._after: list[Message] = []
         """Parts for the message behind the one that has no place for them."""
-        self._said = False
-        """Whether anything but a system message was written."""
 
     def written(self) -> list[Message]:
         """The messages. Raises CannotHold."""
@@ -61,21 +60,40 @@ class Messages:
             parts = [part for at, part in enumerate(turn.parts) if (number, at) not in taken]
             if parts or not turn.parts:
                 messages += self._turn(turn, parts, f"messages.{number}", results.get(number, {}))
-        return messages
+        return self._system_first(messages) if "system_first" in self._quirks else messages
+
+    def with_instruction(self, messages: list[Message], text: str) -> list[Message]:
+        """The messages with a sentence of ours in their first system message."""
+        first = messages[0] if messages and messages[0]["role"] in ("system", "developer") else None
+        if first is None:
+            return [{"role": "system", "content": text}, *messages]
+        content = self._joined([*_pieces(first["content"]), _line(text)])
+        return [{**first, "content": content}, *messages[1:]]
+
+    def _system_first(self, messages: list[Message]) -> list[Message]:
+        """One system message at the beginning; those that come later are the user's."""
+        leading = list(takewhile(lambda message: message["role"] == "system", messages))
+        rest = [
+            {**message, "role": "user"} if message["role"] == "system" else message
+            for message in messages[len(leading) :]
+        ]
+        if not leading:
+            return rest
+        pieces = [piece for message in leading for piece in _pieces(message["content"])]
+        return [{**leading[0], "content": self._joined(pieces)}, *rest]
 
     def _turn(
         self, turn: Turn, parts: list[Part], where: str, results: Mapping[str, ToolResult]
     ) -> Iterator[Message]:
         if turn.role == "assistant":
-            yield self._assistant(turn, parts, where)
+            message = self._assistant(turn, parts, where)
+            if self._own or message.keys() != {"role", "content"} or message["content"]:
+                yield message  # else it held nothing but thinking, and many vendors refuse an empty one
             for call in parts:
                 if isinstance(call, ToolCall):
                     yield self._result(call, results.get(call.id), where)
-        elif turn.role == "system" and not (self._said and "system_first" in self._quirks):
-            yield self._plain("system", turn, parts, where)
         else:
-            yield self._plain("user", turn, parts, where)
-        self._said = self._said or turn.role != "system"
+            yield self._plain(turn.role, turn, parts, where)
         if self._after:
             yield {"role": "user", "content": self._after}
             self._after = []
@@ -293,6 +311,10 @@ def paired(
                 answers[part.call_id] = part
                 taken.add((number, at))
     return found, taken
+
+
+def _pieces(content: str | list[Message]) -> list[Message]:
+    return [_line(content)] if isinstance(content, str) else content
 
 
 def _line(text: str) -> Message:

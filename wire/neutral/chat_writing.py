@@ -47,11 +47,12 @@ class _Writer:
         self._able = abilities(target.model)
         self._dropped: list[str] = []
         self._body: dict[str, Any] = {}
+        self._messages = Messages(request, target)
 
     def written(self) -> Written:
         request, body = self._request, self._body
         body["model"] = self._target.model
-        body["messages"] = Messages(request, self._target).written()
+        body["messages"] = self._messages.written()
         self._limit()
         self._tools()
         self._thinking()
@@ -185,7 +186,7 @@ class _Writer:
             self._body["response_format"] = {"type": "json_object"}
             schema = dumps(shape.schema).decode()
             said = f"Answer with a JSON object that fits this JSON Schema, and nothing else:\n{schema}"
-            self._body["messages"].insert(0, {"role": "system", "content": said})
+            self._body["messages"] = self._messages.with_instruction(self._body["messages"], said)
             return
         schema_fields: dict[str, Any] = {"name": fitted(shape.name or "answer")}
         if shape.description:

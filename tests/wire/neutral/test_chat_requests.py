@@ -577,6 +577,10 @@ def test_case_47_vendors_that_want_reasoning_with_each_call_get_a_blank_where_it
     assert messages(*turns, quirks=("reasoning_content",))[1]["reasoning_content"] == " "
 
 
+def test_case_47_a_message_of_nothing_but_thinking_is_left_out() -> None:
+    assert messages(USER, assistant(Thinking("Hm.")), USER) == [{"role": "user", "content": "Hi"}] * 2
+
+
 def test_case_48_an_address_stays_one_and_detail_is_kept() -> None:
     picture = Media("image", url="https://x/y.png", detail="low")
     assert messages(user(picture))[0]["content"] == [
@@ -651,6 +655,14 @@ def test_case_50_system_messages_stay_where_they_stood() -> None:
     ]
 
 
+def test_case_50_two_system_messages_at_the_beginning_are_one_for_those_who_take_one() -> None:
+    turns = (Turn("system", (Text("One"),)), Turn("system", (Text("Two"),)), USER)
+    assert messages(*turns, quirks=("string_content", "system_first")) == [
+        {"role": "system", "content": "One\n\nTwo"},
+        {"role": "user", "content": "Hi"},
+    ]
+
+
 def test_case_51_cache_marks_go_to_those_who_take_them() -> None:
     turn = user(Text("One", cache="1h"), Text("Two", cache="5m"))
     marked = messages(turn, quirks=("cache_control",))[0]["content"]
@@ -677,6 +689,8 @@ def test_case_52_any_order_of_roles_will_do() -> None:
         ("openai/gpt-5.2-codex", "", "max_completion_tokens"),
         ("gpt-5-chat-latest", "", "max_tokens"),
         ("deepseek-chat", "", "max_tokens"),
+        ("gpt-35-turbo", "", "max_tokens"),
+        ("GPT-6-Astra", "", "max_completion_tokens"),
         ("my-gpt", "max_completion_tokens", "max_completion_tokens"),
         ("o3", "max_tokens", "max_tokens"),
     ],
@@ -737,10 +751,15 @@ def test_case_57_the_shape_of_the_answer(shape: Shape, expected: dict[str, Any])
 
 
 def test_case_57_vendors_without_schemas_are_told_in_words() -> None:
-    body, _ = written(foreign(shape=Shape("json_schema", SCHEMA)), "deepseek-chat", "no_json_schema")
+    request = foreign(shape=Shape("json_schema", SCHEMA))
+    body, _ = written(request, "deepseek-chat", "no_json_schema")
     assert body["response_format"] == {"type": "json_object"}
     assert body["messages"][0]["role"] == "system"
     assert '"city"' in body["messages"][0]["content"]
+    assert body["messages"][1:] == [{"role": "user", "content": "Hi"}]
+    kind = foreign(Turn("system", (Text("Be kind."),)), USER, shape=request.shape)
+    (first, *_) = written(kind, "deepseek-chat", "no_json_schema", "string_content")[0]["messages"]
+    assert first["content"].startswith("Be kind.\n\nAnswer with a JSON object")
 
 
 def test_case_58_knobs_are_sent_or_told() -> None:
