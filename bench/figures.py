@@ -22,6 +22,8 @@ class Measured:
     kept: float
     """Share of the chunks that arrived within a second, of those that were due."""
     delay_p99: float
+    first_p50: float = 0.0
+    """Milliseconds that the first chunk of a stream took from the upstream."""
 
     @property
     def cost(self) -> float:
@@ -65,6 +67,15 @@ class Results:
         """A server's cost over the control's, round by round."""
         ours, theirs = self.rounds[workload][server], self.rounds[workload][to]
         return Figure.of([one.cost / other.cost for one, other in zip(ours, theirs, strict=True)])
+
+    def beyond(self, workload: str, other: str, server: str) -> tuple[Figure, Figure]:
+        """What a workload costs a server as a multiple of another, and by how many milliseconds its first
+        chunks come later; round by round."""
+        pairs = list(zip(self.rounds[workload][server], self.rounds[other][server], strict=True))
+        return (
+            Figure.of([one.cost / base.cost for one, base in pairs]),
+            Figure.of([one.first_p50 - base.first_p50 for one, base in pairs]),
+        )
 
     def figure(self, workload: str, server: str, name: str) -> Figure:
         """The figure of one attribute of `Measured`."""

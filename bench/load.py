@@ -35,15 +35,26 @@ class Ask:
     at_once: int
     ramp: float = 0.0
     """Seconds over which the connections begin."""
+    converted: bool = False
+    """Ask as an Anthropic client."""
+
+    @property
+    def end(self) -> bytes:
+        """What stands in the last event of a whole stream."""
+        return b"message_stop" if self.converted else b"[DONE]"
 
     def request(self) -> bytes:
         text = self.wanted + " " + "y" * 1000
-        body = json.dumps(
-            {"model": self.model, "messages": [{"role": "user", "content": text}]}
-            | ({"stream": True, "stream_options": {"include_usage": True}} if self.wanted != "whole" else {})
-        )
+        fields: dict[str, object] = {"model": self.model, "messages": [{"role": "user", "content": text}]}
+        if self.wanted != "whole":
+            fields["stream"] = True
+        if self.converted:
+            fields["max_tokens"] = 4000
+        elif self.wanted != "whole":
+            fields["stream_options"] = {"include_usage": True}
+        body, path = json.dumps(fields), "/v1/messages" if self.converted else self.path
         return (
-            f"POST {self.path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {self.key}\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {self.key}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}"
         ).encode()
 
@@ -60,6 +71,8 @@ class Seen:
     """Milliseconds from a request to its last byte."""
     delays: list[float] = field(default_factory=list)
     """Milliseconds that clocked chunks took from the upstream."""
+    firsts: list[float] = field(default_factory=list)
+    """The same of the first chunk of each stream."""
 
 
 class Connection(asyncio.Protocol):
@@ -67,8 +80,8 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, request: bytes, times: int, seen: Seen) -> None:
-        self._request, self._left, self._seen = request, times, seen
+    def __init__(self, request: bytes, end: bytes, times: int, seen: Seen) -> None:
+        self._request, self._end, self._left, self._seen = request, end, times, seen
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -77,6 +90,7 @@ class Connection(asyncio.Protocol):
 
     def _ask(self) -> None:
         self._head: bytes | None = b""
+        self._first = True
         self._tail, self._due = b"", 0
         self._began = time.monotonic()
         self.transport.write(self._request)
@@ -103,11 +117,14 @@ class Connection(asyncio.Protocol):
         for found in _AT.finditer(block):
             delay, end = now - int(found[1]), found.end()
             self._seen.chunks += 1
+            if self._first:
+                self._first = False
+                self._seen.firsts.append(delay / 1e6)
             self._seen.kept += delay <= KEPT
             self._seen.delays.append(delay / 1e6)
         self._tail = block[end:][-200:]
         if self._tail.endswith(b"0\r\n\r\n"):
-            if b"[DONE]" not in self._tail:
+            if self._end not in self._tail:
                 self._fail(block[-300:])
             else:
                 self._over()
@@ -140,7 +157,7 @@ async def run(ask: Ask) -> Seen:
         await asyncio.sleep(ask.ramp * number / ask.at_once)
         times = ask.requests // ask.at_once
         _, connection = await loop.create_connection(
-            lambda: Connection(request, times, seen), "127.0.0.1", ask.port
+            lambda: Connection(request, ask.end, times, seen), "127.0.0.1", ask.port
         )
         await connection.done
 

@@ -30,6 +30,8 @@ class Workload:
     chunks: int = 0
     """Clocked chunks of a stream; the unit is then a chunk, else a request."""
     ramp: float = 0.0
+    converted: bool = False
+    """Asked for in another format than the upstream's: of the relay alone, whose own cost is the measure."""
 
 
 WORKLOADS = (
@@ -37,6 +39,10 @@ WORKLOADS = (
     Workload("burst", "streams of 100 chunks sent at once, 16 at once", "chunks=100 every=0", 960, 16),
     Workload(
         "paced", "50 streams, each a chunk every 10 ms", "chunks=200 every=10", 50, 50, apart=True, chunks=200
+    ),
+    Workload(
+        "converted", "the same, of Anthropic clients", "chunks=200 every=10", 50, 50,
+        apart=True, chunks=200, converted=True,
     ),
     Workload(
         "many", "1,000 streams, each a chunk every 100 ms", "chunks=50 every=100", 1000, 1000,
@@ -70,7 +76,8 @@ class Bench:
         """One workload on every server."""
         self.pin(workload)
         for server in self.tested:
-            self.measure(workload, server)
+            if not workload.converted or server.name.startswith("relay"):
+                self.measure(workload, server)
 
     def warm_up(self) -> None:
         """What is not measured: imports, caches, connections."""
@@ -89,7 +96,7 @@ class Bench:
     def ask(self, workload: Workload, server: Server) -> Ask:
         return Ask(
             server.port, server.path, server.key, server.model,
-            workload.wanted, workload.requests, workload.at_once, workload.ramp,
+            workload.wanted, workload.requests, workload.at_once, workload.ramp, workload.converted,
         )  # fmt: skip
 
     def measure(self, workload: Workload, server: Server) -> None:
@@ -110,6 +117,7 @@ class Bench:
             rate=seen.requests / seen.seconds,
             kept=seen.kept / due if due else 1.0,
             delay_p99=percentile(seen.delays, 0.99),
+            first_p50=percentile(seen.firsts, 0.5),
         )
         self.results.add(workload.name, server.name, measured)
 

@@ -22,7 +22,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_it_measures_each_server_and_judges_the_figures() -> None:
     rounds, doors = count(1, 2), count(1, 2)
     done = bench(
-        "--rounds", str(rounds), "--scale", "0.05", "--only", "whole,burst,paced",
+        "--rounds", str(rounds), "--scale", "0.05", "--only", "whole,burst,paced,converted",
         "--doors", ",".join(("asgi", "django")[:doors]),
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr  # so small a run proves nothing about the figures
@@ -34,7 +34,7 @@ def test_it_measures_each_server_and_judges_the_figures() -> None:
 def test_an_unknown_workload_is_told_with_those_there_are() -> None:
     done = bench("--only", "all")
     assert done.returncode == 2
-    assert "whole, burst, paced, many, memory" in done.stderr
+    assert "whole, burst, paced, converted, many, memory" in done.stderr
 
 
 def test_the_control_is_as_bare_as_it_claims() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.figures import Figure, Measured, Results, percentile
@@ -22,6 +24,16 @@ def test_a_ratio_is_taken_within_a_round_and_the_figure_is_their_median() -> Non
         results.add("whole", "control", measured(control))
         results.add("whole", "relay", measured(relay))
     assert results.ratio("whole", "relay") == Figure(2.0, 1.75, 2.25)
+
+
+def test_a_converted_stream_is_measured_by_the_same_one_passed_through_in_its_round() -> None:
+    results = Results()
+    for plain, converted, later in ((1.0, 2.0, 1.0), (2.0, 5.0, 2.0), (4.0, 6.0, 4.0)):
+        results.add("paced", "relay", measured(plain))
+        results.add("converted", "relay", replace(measured(converted), first_p50=later))
+    cost, delay = results.beyond("converted", "paced", "relay")
+    assert cost == Figure(2.0, 1.75, 2.25)
+    assert delay == Figure(2.0, 1.5, 3.0)
 
 
 def test_one_round_is_its_own_median() -> None:
