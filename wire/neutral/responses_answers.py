@@ -164,7 +164,9 @@ class Decoder:
         item = self._by_id.get(item_id)
         if item is None or item.kind != kind:
             item = self._by_index.get(_number(event, "output_index", -1))
-            if item is None or item.kind != kind:
+            if not item_id and "output_index" not in event and self._items:
+                item = self._items[-1]
+            if item is None or item.kind != kind or (about and item.over):
                 return self._new(about or {"type": kind, "id": item_id}, event)
         return item
 

@@ -31,7 +31,7 @@ from wire.neutral.parts import (
 )
 from wire.neutral.requests import Tool
 from wire.neutral.responses_items import MESSAGE, RAW
-from wire.neutral.responses_tools import NAMESPACE, ORIGIN, as_list, bare_name, free_text, local_call, own
+from wire.neutral.responses_tools import NAMESPACE, ORIGIN, FreeText, as_list, bare_name, local_call, own
 from wire.neutral.responses_turns import OURS
 from wire.neutral.responses_writing import TIERS, echo
 from wire.types import Usage
@@ -120,6 +120,8 @@ class Encoder:
         self._ladder = _NONE
         self._where: dict[str, Any] = {}
         self._pieces: list[str] = []
+        self._free: FreeText | None = None
+        """Reads free text that comes as a function's arguments."""
         self._live: Place | None = None
         self._head = self._tail = b""
         """What stands around the text of its deltas; nothing while they are held."""
@@ -134,7 +136,7 @@ class Encoder:
             for placed in self._order.feed(event):
                 for each in self._lower.feed(placed):
                     self._tell(each)
-            self._live = self._order.now
+            self._live = self._order.now if self._free is None else None
         told = b"".join(self._out)
         self._out.clear()
         return told
@@ -229,8 +231,8 @@ class Encoder:
             fields["namespace"] = namespace
         if custom:
             self._add("custom_tool_call", fields | {"input": ""}, part.extras)
-            if part.custom:
-                self._begin(_INPUT)
+            self._begin(_INPUT)
+            self._free = None if part.custom else FreeText()
         else:
             self._add("function_call", fields | {"arguments": ""}, part.extras)
             self._begin(_ARGUMENTS)
@@ -262,6 +264,8 @@ class Encoder:
             if raw:
                 self._item["content"] = []
             self._begin(_REASONING if raw else _SUMMARY)
+        if self._free is not None:
+            text = self._free.feed(text)
         if self._head:
             self._out.append(self._delta(text))
         else:
@@ -299,11 +303,10 @@ class Encoder:
         if not self._item:
             self._end_local(part, text)
             return
-        if self._ladder is _NONE:  # free text that came as a function's arguments
-            text = free_text(text)
-            self._begin(_INPUT)
-            self._pieces = []
-            self._more(text)
+        if self._free is not None:
+            text, more = self._free.finish()
+            self._free = None
+            self._more(more)
         elif self._ladder is _ARGUMENTS and not text:
             text = "{}"
             self._more(text)

@@ -50,14 +50,18 @@ SUMMARY: Final = "@summary"
 RAW: Final = "@raw"
 """In the bag of thinking: its text is the reasoning itself (`content`), not a summary."""
 
+PROMPT: Final = "prompt"
+
 _SOUNDS: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 _FILE_TYPES: Final = {"pdf": "application/pdf", "txt": "text/plain", "md": "text/markdown", "csv": "text/csv"}
 _MODELS_OWN: Final = frozenset(("mcp_list_tools", "mcp_approval_request", "program", "compaction"))
 
 
-def read_input(value: Any, instructions: Any) -> tuple[tuple[Turn, ...], list[Tool | BuiltIn]]:
-    """The turns of `instructions` and `input`, and the tools that stand among its items. Raises
-    BadRequest."""
+def read_input(
+    value: Any, instructions: Any, prompt: Any = None
+) -> tuple[tuple[Turn, ...], list[Tool | BuiltIn]]:
+    """The turns of `instructions` and `input`, and the tools that stand among its items. A `prompt`, which
+    OpenAI keeps, stands behind them. Raises BadRequest."""
     reader = _Reader()
     if instructions is not None:
         text = Text(a_text(instructions, "instructions"))
@@ -68,6 +72,8 @@ def read_input(value: Any, instructions: Any) -> tuple[tuple[Turn, ...], list[To
         for number, each in enumerate(a_list(value, "input")):
             reader.take(an_object(each, f"input.{number}"), f"input.{number}")
     reader.close()
+    if prompt is not None:
+        reader.turns.append(Turn("system", (Foreign(ORIGIN, {"type": PROMPT, PROMPT: prompt}),)))
     return tuple(reader.turns), reader.tools
 
 

@@ -27,7 +27,7 @@ _WORDS: Final = ("user", "service_tier")
 _READ: Final = frozenset(
     (
         *("model", "stream", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls"),
-        *("max_output_tokens", "reasoning", "text", "previous_response_id", *_NUMBERS, *_WORDS),
+        *("max_output_tokens", "reasoning", "text", "previous_response_id", "prompt", *_NUMBERS, *_WORDS),
     )
 )
 _DEFAULTS: Final[Mapping[str, Any]] = {"truncation": "disabled", "background": False}
@@ -60,7 +60,7 @@ def read_request(body: bytes, brief: Brief) -> Request:
         for key, value in fields.items()
         if key not in _READ and value is not None and _DEFAULTS.get(key) != value
     }
-    turns, later = read_input(fields.get("input"), fields.get("instructions"))
+    turns, later = read_input(fields.get("input"), fields.get("instructions"), fields.get("prompt"))
     choice = fields.get("tool_choice")
     tool_choice = read_choice(choice)
     if choice is not None and tool_choice is None:

@@ -7,6 +7,8 @@ Codex puts the tools of its MCP servers into them.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -39,7 +41,18 @@ _SHELL: Final[Mapping[str, Any]] = {
 }
 LOCAL: Final[Mapping[str, str]] = {"local_shell_call": "local_shell", "tool_search_call": "tool_search"}
 """Items by which the model calls tools that OpenAI defines and the client runs, and their tools' names."""
-LOCAL_OUTPUTS: Final = frozenset(("local_shell_call_output", "tool_search_output"))
+_BEGIN: Final = re.compile(r'\s*\{\s*"input"\s*:\s*"')
+_LONGEST_BEGIN: Final = 64
+_HIGH: Final = "[dD][89abAB][0-9a-fA-F]{2}"
+_LOW: Final = "[dD][c-fC-F][0-9a-fA-F]{2}"
+_ODD: Final = re.compile(r'(\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})|\\')
+"""An escape, or a backslash that begins none."""
+_WHOLE: Final = re.compile(
+    rf'(?:[^"\\]|\\[^u]|\\u(?:{_HIGH}(?:\\u{_LOW}|(?=[^\\]|\\[^u]|\\u(?!{_LOW})[0-9a-fA-F]{{4}}))'
+    rf"|(?!{_HIGH})[0-9a-fA-F]{{4}}|(?=[0-9a-fA-F]{{0,3}}[^0-9a-fA-F])))*+",
+    re.DOTALL,
+)
+"""The beginning of a JSON string's content in which no escape, and no pair of them, is cut."""
 
 
 def own(extras: Extras) -> Mapping[str, Any]:
@@ -284,6 +297,44 @@ def free_text(arguments: str) -> str:
     Arguments that are not of that form are the text (conversion.md, 28)."""
     text = parsed(arguments).get("input")
     return text if isinstance(text, str) else arguments
+
+
+class FreeText:
+    """Reads that text out of the arguments while they come."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._inside = self._over = False
+        self._arguments: list[str] = []
+        self._told: list[str] = []
+
+    def feed(self, piece: str) -> str:
+        """What more of the text these arguments tell."""
+        self._arguments.append(piece)
+        if self._over:
+            return ""
+        self._held += piece
+        if not self._inside:
+            begun = _BEGIN.match(self._held)
+            if begun is None:
+                self._over = len(self._held) > _LONGEST_BEGIN
+                return ""
+            self._inside, self._held = True, self._held[begun.end() :]
+        left = _WHOLE.sub("", self._held, count=1)
+        raw, self._held = self._held[: len(self._held) - len(left)], left
+        self._over = left.startswith('"')
+        # Models forget to escape line ends and backslashes.
+        raw = _ODD.sub(lambda found: found[1] or r"\\", raw)
+        text = str(json.loads(f'"{raw}"', strict=False))
+        self._told.append(text)
+        return text
+
+    def finish(self) -> tuple[str, str]:
+        """The whole text, and what of it was not told yet."""
+        if self._inside:
+            return "".join(self._told), ""
+        text = free_text("".join(self._arguments))
+        return text, text
 
 
 def parsed(arguments: str) -> dict[str, Any]:

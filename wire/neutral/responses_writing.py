@@ -13,6 +13,7 @@ from wire.neutral.efforts import BUDGETS, level_of
 from wire.neutral.names import fitted, renamed
 from wire.neutral.parts import Text, ToolCall, Turn
 from wire.neutral.requests import BuiltIn, Effort, Request, Target, Tool, Written, strangers, told
+from wire.neutral.responses_items import PROMPT
 from wire.neutral.responses_tools import FOUND, LATER, ORIGIN, own, write_choice, write_tools
 from wire.neutral.responses_turns import TurnWriter, attached, paired
 
@@ -95,6 +96,8 @@ class _Writer:
         body: dict[str, Any] = {}
         if instructions is not None:
             body["instructions"] = instructions
+        if items and items[-1]["type"] == PROMPT:
+            body[PROMPT] = items.pop()[PROMPT]
         body["input"] = items
         if request.previous_id:
             body["previous_response_id"] = request.previous_id

@@ -192,6 +192,7 @@ requests = some(
         "prompt_cache_key": some_words,
         "truncation": st.just("auto"),
         "previous_response_id": st.builds("resp_{}".format, ids),
+        "prompt": st.just({"id": "pmpt_1"}),
         "something_new": st.just({"a": [1]}),
     },
 )

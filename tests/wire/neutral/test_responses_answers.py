@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from tests.counts import count
 from tests.wire.cuts import every_cut, transcript
@@ -26,6 +27,7 @@ from tests.wire.neutral.responses_kit import (
 from wire.neutral.collect import fold
 from wire.neutral.events import Choice, Event, Finish, Over, PartDelta, PartEnd, PartStart, Reason, Start
 from wire.neutral.parts import Foreign, Media, Part, Refusal, Signature, Text, Thinking, ToolCall
+from wire.neutral.responses_tools import FreeText
 from wire.neutral.seals import opened
 from wire.sse import Frame
 from wire.types import BadFrame, Usage
@@ -309,10 +311,15 @@ def test_case_28_arguments_that_are_no_json_are_passed_on(pieces: int) -> None:
         ("*** Begin Patch", "*** Begin Patch"),
         ('{"patch":"x"}', '{"patch":"x"}'),
         ('{"input":5}', '{"input":5}'),
+        ('{"input":"\\ud83c\\udf89\\\\ud83c \\"q\\" \\u00e9"}', '🎉\\ud83c "q" é'),
+        ('{ "input" : "a", "more": "b" }', "a"),
+        ('{"input":"a\nb"}', "a\nb"),
+        ('{"input":"cut of', "cut of"),
+        (r'{"input":"\d+\\d\u00zz\tx"}', "\\d+\\d\\u00zz\tx"),
         ("", ""),
     ],
 )
-@pytest.mark.parametrize("pieces", [1, 4])
+@pytest.mark.parametrize("pieces", [1, 5, 99])
 def test_a_free_text_tool_gets_its_text_back_out_of_a_functions_arguments(
     arguments: str, text: str, pieces: int
 ) -> None:
@@ -554,7 +561,7 @@ def completed(*output: dict[str, Any], **fields: Any) -> dict[str, Any]:
         # Ids that change with every event.
         [added(MESSAGE), delta("H", "x"), delta("i", "y"), done({**SAID, "id": "z"}), completed(SAID)],
         # No place told.
-        [{"type": "response.output_text.delta", "delta": "Hi"}, completed()],
+        [*({"type": "response.output_text.delta", "delta": text} for text in "Hi"), completed()],
         # Deltas behind the end of the part.
         [added(MESSAGE), delta("Hi"), done(SAID), delta("more"), completed(SAID), delta("more")],
     ],
@@ -683,6 +690,12 @@ def test_case_29_a_call_without_an_id_gets_one() -> None:
     assert isinstance(second, ToolCall)
     assert first.id.startswith("call_")
     assert first.id != second.id
+
+
+def test_case_26_whole_items_of_one_place_are_as_many_as_they_have_ids() -> None:
+    other = {**CALLED, "id": "f2", "call_id": "c2"}
+    stream = told(done(CALLED), done(other), done(other), completed())
+    assert [part.id for part in parts(stream) if isinstance(part, ToolCall)] == ["c1", "c2"]
 
 
 def test_case_26_two_items_of_one_place_are_two() -> None:
@@ -828,3 +841,13 @@ def test_a_hostile_whole_answer_is_one_or_a_bad_frame(seed: int) -> None:
         body = {"output": odd(rng, [any_item(rng), any_item(rng)]), "usage": hostile(rng), "id": hostile(rng)}
         reply = RESPONSES.read_reply(json.dumps(body).encode(), QUESTION)
         assert len(reply.choices) == 1
+
+
+@settings(max_examples=count(100, 5000), deadline=None)
+@given(st.text(max_size=20), st.booleans(), st.integers(1, 9))
+def test_free_text_comes_out_of_its_arguments_however_it_is_cut(text: str, plain: bool, size: int) -> None:
+    arguments = json.dumps({"input": text}, ensure_ascii=not plain)
+    reader = FreeText()
+    pieces = [reader.feed(arguments[at : at + size]) for at in range(0, len(arguments), size)]
+    whole, more = reader.finish()
+    assert "".join([*pieces, more]) == whole == text

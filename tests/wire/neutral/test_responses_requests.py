@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from tests.counts import count
 from tests.wire.neutral import strategies_responses as strategies
 from tests.wire.neutral.responses_kit import ORIGIN, RESPONSES, read, written
+from wire import DIALECTS
 from wire.neutral.parts import (
     Foreign,
     Media,
@@ -227,6 +228,14 @@ def test_tools_among_the_items_are_tools_and_go_back_there() -> None:
     assert [tool.name for tool in request.tools if isinstance(tool, Tool)] == ["f"]
     assert written(request)["input"] == body["input"]
     assert "tools" not in written(request)
+
+
+def test_a_prompt_that_openai_keeps_is_nobody_elses() -> None:
+    request = read(input="hi", prompt={"id": "pmpt_1"})
+    assert written(request)["prompt"] == {"id": "pmpt_1"}
+    for name in ("anthropic", "openai_chat"):
+        with pytest.raises(CannotHold):
+            DIALECTS[name].write_request(request, Target("m"))
 
 
 def test_case_40_built_in_tools_and_their_calls_are_held_as_they_are() -> None:
