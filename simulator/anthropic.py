@@ -8,6 +8,7 @@ import orjson
 
 from simulator.compose import ID, LITERAL, Answer, Counts
 from simulator.play import Event
+from simulator.rules.anthropic import prefixes, signed
 
 _FINISH = {
     "stop": "end_turn",
@@ -41,12 +42,20 @@ def usage(counts: Counts, kind: str = "") -> dict[str, Any]:
     return told
 
 
+def _signature(answer: Answer) -> str:
+    if not answer.tag:
+        return SIGNATURE
+    *_, (_, _, prefix) = prefixes(answer.ask.body)
+    return signed("redacted" if answer.options.redacted else answer.full_thoughts, prefix)
+
+
 def _blocks(answer: Answer) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     if answer.thoughts and answer.options.redacted:
-        blocks.append({"type": "redacted_thinking", "data": SIGNATURE})
+        blocks.append({"type": "redacted_thinking", "data": _signature(answer)})
     elif answer.thoughts:
-        blocks.append({"type": "thinking", "thinking": answer.full_thoughts, "signature": SIGNATURE})
+        thinking = {"type": "thinking", "thinking": answer.full_thoughts, "signature": _signature(answer)}
+        blocks.append(thinking)
     if answer.text:
         blocks.append({"type": "text", "text": answer.full_text})
     blocks += [

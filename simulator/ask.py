@@ -11,11 +11,12 @@ import orjson
 
 
 class BadRequestError(ValueError):
-    """The body is not what the vendor takes; `param` names the field."""
+    """The body is not what the vendor takes; `param` names the field, `code` is OpenAI's word for why."""
 
-    def __init__(self, message: str, param: str | None = None) -> None:
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ class Tool:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """`words` counts the words of every text in the request: the input tokens unless the model name gives
-    them. `forced`: tool choice demands a call (`forced_name`: of that tool). `answered`: a tool result
-    came after the last user text. `think`: the request itself asks for visible thinking."""
+    them. `forced`: tool choice demands a call (`forced_name`: of that tool). `rounds`: how many times tools
+    were called and answered after the last user text. `think`: the request itself asks for visible
+    thinking; `hushed`: what does not ask for it gets none."""
 
     model: str
     body: dict[str, Any]
@@ -39,12 +41,18 @@ class Ask:
     tools: tuple[Tool, ...] = ()
     forced: bool = False
     forced_name: str = ""
-    answered: bool = False
+    rounds: int = 0
     json: bool = False
     schema: dict[str, Any] | None = None
     think: bool = False
+    hushed: bool = False
     count: int = 1
     max_tokens: int | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether a tool's result came after the last user text."""
+        return self.rounds > 0
 
 
 def load(body: bytes) -> dict[str, Any]:
@@ -100,23 +108,24 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def _history(turns: Sequence[tuple[str, object, bool]]) -> tuple[str, bool]:
-    """The last user text, and whether a tool result came after it. A turn is (role, content, is tool
-    result)."""
-    prompt, answered = "", False
+def _history(turns: Sequence[tuple[str, object, bool]]) -> tuple[str, int]:
+    """The last user text, and how many rounds of tool results came after it. A turn is (role, content, is
+    tool result); results in a row are of one round."""
+    prompt, rounds, before = "", 0, False
     for role, content, is_result in turns:
         text = " ".join(texts(content))
         if is_result:
-            answered = True
+            rounds += not before
         elif role == "user" and text:
-            prompt, answered = text, False
-    return prompt, answered
+            prompt, rounds = text, 0
+        before = is_result
+    return prompt, rounds
 
 
 def chat(body: dict[str, Any]) -> Ask:
     messages = needed(body, "messages", list)
     turns = [(m.get("role", ""), m.get("content"), m.get("role") == "tool") for m in _dicts(messages)]
-    prompt, answered = _history(turns)
+    prompt, rounds = _history(turns)
     choice = body.get("tool_choice")
     shape = _dict(body.get("response_format"))
     return Ask(
@@ -131,7 +140,7 @@ def chat(body: dict[str, Any]) -> Ask:
         ),
         forced=choice == "required" or isinstance(choice, dict),
         forced_name=_dict(_dict(choice).get("function")).get("name", ""),
-        answered=answered,
+        rounds=rounds,
         json=shape.get("type") in ("json_object", "json_schema"),
         schema=_dict(shape.get("json_schema")).get("schema"),
         count=_count(body.get("n"), "n"),
@@ -150,7 +159,7 @@ def responses(body: dict[str, Any]) -> Ask:
         )
         for item in items
     ]
-    prompt, answered = _history(turns)
+    prompt, rounds = _history(turns)
     choice = body.get("tool_choice")
     shape = _dict(_dict(body.get("text")).get("format"))
     tools = [tool for tool in _dicts(body.get("tools")) if tool.get("type") == "function"]
@@ -163,7 +172,7 @@ def responses(body: dict[str, Any]) -> Ask:
         tools=_functions(tools, "parameters", choice),
         forced=choice == "required" or isinstance(choice, dict),
         forced_name=_dict(choice).get("name", ""),
-        answered=answered,
+        rounds=rounds,
         json=shape.get("type") in ("json_object", "json_schema"),
         schema=shape.get("schema"),
         think=bool(_dict(body.get("reasoning")).get("summary")),
@@ -180,9 +189,10 @@ def anthropic(body: dict[str, Any], *, counting: bool = False) -> Ask:
         content = message.get("content")
         is_result = any(part.get("type") == "tool_result" for part in _dicts(content))
         turns.append((message.get("role", ""), content, is_result))
-    prompt, answered = _history(turns)
+    prompt, rounds = _history(turns)
     choice = _dict(body.get("tool_choice"))
     tools = [tool for tool in _dicts(body.get("tools")) if "input_schema" in tool]
+    think = _dict(body.get("thinking")).get("type") in ("enabled", "adaptive")
     shape = _dict(body.get("output_format")) or _dict(_dict(body.get("output_config")).get("format"))
     return Ask(
         model=needed(body, "model", str),
@@ -193,10 +203,11 @@ def anthropic(body: dict[str, Any], *, counting: bool = False) -> Ask:
         tools=_functions(tools, "input_schema", choice.get("type")),
         forced=choice.get("type") in ("any", "tool"),
         forced_name=choice.get("name", ""),
-        answered=answered,
+        rounds=rounds,
         json=shape.get("type") == "json_schema",
         schema=shape.get("schema"),
-        think=_dict(body.get("thinking")).get("type") in ("enabled", "adaptive"),
+        think=think,
+        hushed=not think,
         max_tokens=_number(body.get("max_tokens")),
     )
 
@@ -215,7 +226,7 @@ def gemini(model: str, body: dict[str, Any], *, stream: bool) -> Ask:
         parts = _dicts(content.get("parts"))
         is_result = any(either(part, "functionResponse") is not None for part in parts)
         turns.append((content.get("role", "user"), parts, is_result))
-    prompt, answered = _history(turns)
+    prompt, rounds = _history(turns)
     config = _dict(either(body, "generationConfig"))
     calling = _dict(either(_dict(either(body, "toolConfig")), "functionCallingConfig"))
     mode = str(calling.get("mode", ""))
@@ -234,7 +245,7 @@ def gemini(model: str, body: dict[str, Any], *, stream: bool) -> Ask:
         tools=_functions(functions, "parameters", mode.lower()),
         forced=mode == "ANY",
         forced_name=names[0],
-        answered=answered,
+        rounds=rounds,
         json=either(config, "responseMimeType") == "application/json",
         schema=either(config, "responseJsonSchema") or either(config, "responseSchema"),
         think=either(_dict(either(config, "thinkingConfig")), "includeThoughts") is True,

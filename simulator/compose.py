@@ -10,6 +10,7 @@ import orjson
 
 from simulator.ask import Ask, Tool
 from simulator.options import HOSTILE, LAZY, Options
+from simulator.signing import digest
 
 TEXT = (
     "Hello from the simulator. No model was asked and nothing was spent, yet every byte of this answer "
@@ -18,6 +19,7 @@ TEXT = (
 )
 """The answer to a plain model name: exactly 40 words, so 40 pieces and 40 output tokens."""
 UTF8 = "Größe, ébauche, čaj, привет, 你好, 世界, 🙂, 🦊, naïve, ελπίδα, 日本語, 한국어, café, 🚀, Ünïcödé, ok"
+BEFORE_TOOLS = "Let me look that up."
 AFTER_TOOL = "The tool answered, so here is the final word: it worked."
 THOUGHTS = "The question is plain, so the answer can be short: greet, explain, and stop."
 TOKENS_PER_CALL = 12
@@ -87,6 +89,9 @@ class Answer:
     finish: str
     counts: Counts
     shown: Counts
+    tag: str = ""
+    """Of a strict answer: 32 hexadecimal digits, other ones for every other request; the first is 1 where it
+    begins with thoughts."""
 
     @property
     def full_text(self) -> str:
@@ -163,7 +168,7 @@ def sample(schema: object, depth: int = 0) -> Any:
 
 
 def _wants_tool(ask: Ask, options: Options) -> bool:
-    if not ask.tools or ask.answered:
+    if not ask.tools or ask.rounds >= options.steps:
         return False
     said = ask.prompt.lower()
     return bool(
@@ -185,16 +190,30 @@ def _calls(ask: Ask, options: Options) -> tuple[Call, ...]:
     )
 
 
+def _distinct(call: Call, number: int, ask: Ask, tag: str) -> Call:
+    """A strict answer's call: its id is the answer's, its texts are its own, so that no other call's
+    signature or result can stand in its place unseen."""
+    schema = next((tool.schema for tool in ask.tools if tool.name == call.name), {})
+    fields = schema.get("properties") or {}
+    arguments = {
+        name: f"{value} {ask.rounds + 1}.{number + 1}"
+        if isinstance(value, str) and not {"enum", "const"} & fields[name].keys()
+        else value
+        for name, value in call.arguments.items()
+    }
+    return Call(f"{tag}{number:02d}", call.name, arguments)
+
+
 def _thoughts(ask: Ask, options: Options) -> list[str]:
-    if options.think is None and not ask.think:
+    if (options.think is None and not ask.think) or (options.strict and ask.hushed):
         return []
-    told = words(THOUGHTS)
+    told = words(f"Step {ask.rounds + 1}: {THOUGHTS}" if options.strict else THOUGHTS)
     return _repeat(THOUGHTS, Options(chunks=options.think)) if options.think else told
 
 
 def _text(ask: Ask, options: Options, calls: tuple[Call, ...]) -> list[str]:
     if calls:
-        return []
+        return words(BEFORE_TOOLS) if options.strict else []
     if ask.json or options.json:
         said = orjson.dumps(sample(ask.schema) if ask.schema else {"answer": "Paris", "sure": True}).decode()
         return pieces(said, options.size or 8)
@@ -210,6 +229,9 @@ def compose(ask: Ask, options: Options) -> Answer:
     """Decide what to say to this request under these options; no clock, no chance."""
     calls = _calls(ask, options)
     text, thoughts = _text(ask, options, calls), _thoughts(ask, options)
+    tag = f"{'1' if thoughts else '0'}{digest(ask.body)[1:]}" if options.strict else ""
+    if tag:
+        calls = tuple(_distinct(call, number, ask, tag) for number, call in enumerate(calls))
     finish = "tool" if calls else options.finish or "stop"
     if options.limit and ask.max_tokens is not None and len(text) > ask.max_tokens:
         text, finish = text[: ask.max_tokens], "length"
@@ -225,7 +247,7 @@ def compose(ask: Ask, options: Options) -> Answer:
         counts = shown = Counts(0, 0)
     elif options.usage == "shrinking":
         shown = counts.scaled(3)
-    return Answer(ask, options, tuple(text), tuple(thoughts), calls, finish, counts, shown)
+    return Answer(ask, options, tuple(text), tuple(thoughts), calls, finish, counts, shown, tag)
 
 
 def _counts(ask: Ask, options: Options, said: int, thought: int) -> Counts:

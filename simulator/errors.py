@@ -185,9 +185,15 @@ IN_STREAM = {
 
 
 def body(
-    kind: Kind, dialect: str, *, model: str = "", text: str = "", param: str | None = None
+    kind: Kind,
+    dialect: str,
+    *,
+    model: str = "",
+    text: str = "",
+    param: str | None = None,
+    code: str | None = None,
 ) -> dict[str, Any]:
-    """The vendor's error object; `text` overrides the message."""
+    """The vendor's error object; `text` overrides the message, `code` OpenAI's."""
     said = text or ((kind.texts or {}).get(dialect) or kind.text).replace("{model}", model)
     if dialect == "anthropic":
         error = {"type": kind.anthropic, "message": said}
@@ -195,8 +201,8 @@ def body(
     if dialect == "gemini":
         status = 503 if kind.status == 529 else kind.status
         return {"error": {"code": status, "message": said, "status": kind.gemini}}
-    type_, code = kind.openai
-    return {"error": {"message": said, "type": type_, "param": param, "code": code}}
+    type_, usual = kind.openai
+    return {"error": {"message": said, "type": type_, "param": param, "code": code or usual}}
 
 
 def events(

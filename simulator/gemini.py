@@ -8,6 +8,7 @@ import orjson
 
 from simulator.compose import ID, LITERAL, Answer, Counts
 from simulator.play import Event
+from simulator.rules.gemini import signed
 
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool": "STOP", "filter": "SAFETY"}
 SIGNATURE = "Q2lRQjBlMnVoc2ltdWxhdG9yc2lnbmF0dXJl"
@@ -66,17 +67,26 @@ def _tail(answer: Answer) -> list[dict[str, Any]]:
         {"functionCall": {"id": call.id, "name": call.name, "args": call.arguments}} for call in answer.calls
     ]
     if answer.thoughts and parts:
-        parts[0]["thoughtSignature"] = SIGNATURE
+        parts[0]["thoughtSignature"] = _signature(answer, parts[0])
     return parts
+
+
+def _signature(answer: Answer, part: dict[str, Any]) -> str:
+    return signed(part) if answer.tag else SIGNATURE
+
+
+def _shown(answer: Answer) -> tuple[str, ...]:
+    """Its thoughts as far as they are told: a strict vendor shows them to whom asks."""
+    return answer.thoughts if answer.ask.think or not answer.tag else ()
 
 
 def whole(answer: Answer) -> dict[str, Any]:
     """The `GenerateContentResponse` object."""
-    parts = [_thought(answer.full_thoughts)] if answer.thoughts else []
+    parts = [_thought(answer.full_thoughts)] if _shown(answer) else []
     if answer.text:
         said: dict[str, Any] = {"text": answer.full_text}
-        if answer.thoughts:
-            said["thoughtSignature"] = SIGNATURE
+        if answer.thoughts and not (answer.tag and answer.calls):
+            said["thoughtSignature"] = _signature(answer, said)
         parts.append(said)
     parts += _tail(answer)
     return _body(answer, parts, _end(answer), usage(answer.counts, answer.usage))
@@ -115,16 +125,16 @@ def events(answer: Answer) -> list[Event]:
         return frames
     early = kind not in ("late", "finish")
     said = 0
-    for thought in answer.thoughts:
+    for thought in _shown(answer):
         said += 1
         chunk([_thought(thought)], None, running(said) if early else None)
-    *texts, last = answer.text or ("",)
+    *texts, last = (*answer.text, "") if answer.text and answer.calls else answer.text or ("",)
     for piece in texts:
         said += 1
         chunk([{"text": piece}], None, running(said) if early else None)
     closing: list[dict[str, Any]] = _tail(answer) or [{"text": last}]
     if answer.thoughts and not answer.calls:
-        closing[0]["thoughtSignature"] = SIGNATURE
+        closing[0]["thoughtSignature"] = _signature(answer, closing[0])
     chunk(closing, _end(answer), None if kind == "late" else answer.counts)
     if kind == "repeated":
         chunk([{"text": ""}], _end(answer), answer.counts)

@@ -41,6 +41,8 @@ class Options:
     think: int | None = None
     redacted: bool = False
     tools: int = 0
+    steps: int = 1
+    strict: bool = False
     json: bool = False
     finish: str = ""
     fault: str = ""
@@ -170,6 +172,10 @@ GRAMMAR = (
     Option("redacted", "redacted", _flag(), "thinking comes redacted (Anthropic)"),
     Option("tool", "tools", _flag(1), "call the first tool of the request"),
     Option("tools-N", "tools", _number(100), "N tool calls in one answer"),
+    Option(
+        "steps-N", "steps", _number(100), "N rounds of tool calls, one after the other, before the final text"
+    ),
+    Option("strict", "strict", _flag(), "hold the request to the vendor's own rules, see below"),
     Option("json", "json", _flag(), "the answer is JSON, after the request's schema if it has one"),
     Option("finish-HOW", "finish", _one_of("stop", "length", "filter", "block"), "how the answer ends"),
     Option("fault-NAME", "fault", _one_of(*FAULTS), "a fault, see below"),

@@ -8,6 +8,7 @@ import orjson
 
 from simulator.compose import CREATED, ID, LITERAL, Answer, Call, Counts
 from simulator.play import Event
+from simulator.rules.responses import encrypted
 
 ENCRYPTED = "Z0FBQUFBQnNpbXVsYXRvcg" * 4
 _ECHOED = (
@@ -117,19 +118,20 @@ def _items(answer: Answer) -> list[tuple[dict[str, Any], Call | None]]:
     """Output items as they end, in order; a tool call beside its item."""
     items: list[tuple[dict[str, Any], Call | None]] = []
     if answer.thoughts:
+        told = [{"type": "summary_text", "text": answer.full_thoughts}]
         reasoning: dict[str, Any] = {
-            "id": "rs_" + ID,
+            "id": "rs_" + (answer.tag or ID),
             "type": "reasoning",
-            "summary": [{"type": "summary_text", "text": answer.full_thoughts}],
+            "summary": told if answer.ask.think or not answer.tag else [],
         }
         include = answer.ask.body.get("include")
         if isinstance(include, list) and "reasoning.encrypted_content" in include:
-            reasoning["encrypted_content"] = ENCRYPTED
+            reasoning["encrypted_content"] = encrypted(answer.tag) if answer.tag else ENCRYPTED
         items.append((reasoning, None))
     if answer.text:
         status = "incomplete" if answer.finish in ("length", "filter") else "completed"
         message = {
-            "id": "msg_" + ID,
+            "id": "msg_" + (answer.tag or ID),
             "type": "message",
             "status": status,
             "role": "assistant",
@@ -187,7 +189,13 @@ def events(answer: Answer) -> list[Event]:
 
 
 def _tell_reasoning(script: _Script, answer: Answer, item: dict[str, Any], index: int) -> None:
-    script.say("response.output_item.added", output_index=index, item={**item, "summary": []})
+    opened = {**item, "summary": []}
+    if answer.tag and "encrypted_content" in item:
+        opened["encrypted_content"] = item["encrypted_content"][:16]  # "may be incomplete" until it is done
+    script.say("response.output_item.added", output_index=index, item=opened)
+    if not item["summary"]:
+        script.say("response.output_item.done", output_index=index, item=item)
+        return
     where = {"item_id": item["id"], "output_index": index, "summary_index": 0}
     script.say("response.reasoning_summary_part.added", **where, part={"type": "summary_text", "text": ""})
     for piece in answer.thoughts:

@@ -22,6 +22,7 @@ from simulator.frames import spoil_whole
 from simulator.made import EVENT_STREAM, Made
 from simulator.options import BadOptionError, Options, parse
 from simulator.play import Act, Headers, Play, whole
+from simulator.rules import TABLES
 
 _GEMINI = re.compile(r"/v1(?:beta)?/models/(.+):(\w+)")
 _READERS: dict[str, Callable[[dict[str, Any]], Ask]] = {
@@ -90,7 +91,7 @@ def answer(vendor: Vendor, seen: Seen, body: bytes) -> Play:
     try:
         play = _refused(seen, dialect) or _route(vendor, seen, dialect)
     except BadRequestError as error:
-        play = refusal("400", dialect, text=str(error), param=error.param)
+        play = refusal("400", dialect, text=str(error), param=error.param, code=error.code)
     except BadOptionError as error:
         play = refusal("400", dialect, text=str(error), param="model")
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
@@ -103,10 +104,18 @@ def _stamped(play: Play, fresh: str) -> Play:
     return play
 
 
-def refusal(name: str, dialect: str, *, text: str = "", param: str | None = None, model: str = "") -> Play:
+def refusal(
+    name: str,
+    dialect: str,
+    *,
+    text: str = "",
+    param: str | None = None,
+    code: str | None = None,
+    model: str = "",
+) -> Play:
     """A vendor's error answer."""
     kind = errors.KINDS[name]
-    told = orjson.dumps(errors.body(kind, dialect, model=model, text=text, param=param))
+    told = orjson.dumps(errors.body(kind, dialect, model=model, text=text, param=param, code=code))
     return whole(told, status=kind.status, headers=vendor_headers(dialect))
 
 
@@ -148,6 +157,8 @@ def generate(vendor: Vendor, seen: Seen, dialect: str, ask: Ask) -> Play:
     options = parse(ask.model, str(seen.play))
     if not vendor.control:
         options = options.modest()
+    if options.strict:
+        TABLES[dialect].check(ask.body)
     if dialect == "openai_responses":
         unknown = stored.unknown_previous(vendor, seen, ask)
         if unknown:
@@ -167,7 +178,7 @@ def generate(vendor: Vendor, seen: Seen, dialect: str, ask: Ask) -> Play:
 def rendered(dialect: str, ask: Ask, options: Options, *, streamed: bool, as_array: bool) -> list[bytes]:
     """Frames of a stream, or one frame for a whole answer; made once for requests that get the same."""
     key: tuple[object, ...] | None = None
-    if not ask.tools and ask.schema is None:
+    if not ask.tools and ask.schema is None and not options.strict:
         echoed = responses.settings(ask.body) if dialect == "openai_responses" else b""
         said = ask.prompt if options.words == "echo" else ""
         flags = (
