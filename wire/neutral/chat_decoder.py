@@ -323,10 +323,9 @@ class _Choice:
 
     def _block(self, detail: dict[str, Any], told: list[Event]) -> None:
         """A block of `reasoning_details`, or more of the one before: of the same type and index."""
+        known, new = self._detail.get("id"), detail.get("id")
         same = all(detail.get(key) == self._detail.get(key) for key in ("type", "index"))
-        same = same and (detail.get("id") or self._detail.get("id")) == (
-            self._detail.get("id") or detail.get("id")
-        )
+        same = same and (not known or not new or known == new)
         if self._flow != "thinking" or not self._detail or not same:
             self._start("thinking", told)
         for key, value in detail.items():
