@@ -30,6 +30,9 @@ QUIRKS: Final[Mapping[str, StrPromise]] = {
     "reasoning_details": _("Wants the model's thoughts back in reasoning_details (OpenRouter)."),
     "reasoning_object": _("Is told to think by reasoning: {effort, max_tokens} (OpenRouter)."),
     "thinking_object": _("Is told to think by thinking: {type} (DeepSeek, Zhipu, Moonshot)."),
+    "reasoning_effort": _(
+        "Takes reasoning_effort for models that are not known by their names (Ollama, vLLM)."
+    ),
     "no_reasoning_effort": _("Refuses reasoning_effort: nothing tells it how much to think."),
     "think_tags": _("Its models write their thoughts into the text, between <think> tags (Ollama, vLLM)."),
     "think_opened": _("The same, but the first <think> is missing: the prompt held it."),

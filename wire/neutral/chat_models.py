@@ -16,22 +16,23 @@ ORDER: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 class Abilities(msgspec.Struct, frozen=True):
     """What a model takes. `reasoning`: OpenAI's rules for reasoning models hold. `levels`: the efforts it
-    knows, none where it knows no effort at all. `tools_unthinking`: with function tools it wants the effort
+    is known to take. `thinks`: it may. `tools_unthinking`: with function tools it wants the effort
     `none`."""
 
     reasoning: bool = False
-    levels: tuple[str, ...] = ("none", "low", "medium", "high")
+    levels: tuple[str, ...] = ()
+    thinks: bool = True
     parallel: bool = True
     verbosity: bool = False
     tools_unthinking: bool = False
 
 
-_PLAIN: Final = Abilities(levels=())
+_PLAIN: Final = Abilities(thinks=False)
 _MODELS: Final = tuple(
     (re.compile(pattern), abilities)
     for pattern, abilities in (
         (r"o\d", Abilities(True, ("low", "medium", "high"), parallel=False)),
-        (r"gpt-5[^/]*-chat", Abilities(levels=(), verbosity=True)),
+        (r"gpt-5[^/]*-chat", Abilities(thinks=False, verbosity=True)),
         (r"gpt-5(\.\d+)?-pro", Abilities(True, ("high",), verbosity=True)),
         (r"gpt-5(?![.\d])", Abilities(True, ("minimal", "low", "medium", "high"), verbosity=True)),
         (r"gpt-5\.1(?!\d)", Abilities(True, ("none", "low", "medium", "high"), verbosity=True)),
@@ -49,10 +50,15 @@ _MODELS: Final = tuple(
             ),
         ),
         (r"gpt-oss", Abilities(levels=("low", "medium", "high"))),
+        (r"gemini-(2\.5|[3-9])", Abilities(levels=("low", "medium", "high"))),
         (r"(gpt|chatgpt|codex-mini)-", _PLAIN),
     )
 )
 _OTHERS: Final = Abilities()
+"""Of whom nothing is known: some vendors refuse a request with an effort that its model does not take (Groq,
+xAI)."""
+_USUAL: Final = ("none", "low", "medium", "high")
+"""Efforts of vendors who are said to take them."""
 UNSUPPORTED: Final = {
     "temperature": 1,
     "top_p": 1,
@@ -95,17 +101,18 @@ def effort_fields(
         return {"reasoning_effort": "none"}, ["effort"] if asked else []
     if effort is None or effort == Effort(shown=effort.shown):
         return {}, []
-    if "no_reasoning_effort" in quirks or not able.levels:
-        return {}, [] if effort.enabled is False and not able.reasoning else ["effort"]
     if "reasoning_object" in quirks:
         return {"reasoning": _object(effort)}, []
     if "thinking_object" in quirks:
         return {"thinking": {"type": "disabled" if effort.enabled is False else "enabled"}}, []
+    levels = able.levels or (_USUAL if "reasoning_effort" in quirks else ())
+    if "no_reasoning_effort" in quirks or not levels:
+        return {}, ["effort"] if effort.enabled is not False or able.thinks else []
     if effort.enabled is False:
-        level = nearest("none", able.levels)
+        level = nearest("none", levels)
         return {"reasoning_effort": level}, [] if level == "none" else ["effort"]
     level = _level(effort)
-    return {"reasoning_effort": nearest(level, able.levels)} if level else {}, []
+    return {"reasoning_effort": nearest(level, levels)} if level else {}, []
 
 
 def _level(effort: Effort) -> str:

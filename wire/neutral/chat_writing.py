@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wire.jsons import as_object, dumps
 from wire.neutral.chat_messages import LEGACY
-from wire.neutral.chat_models import UNSUPPORTED, abilities, effort_fields
+from wire.neutral.chat_models import UNSUPPORTED, Abilities, abilities, effort_fields
 from wire.neutral.chat_reasoning import NAME
 from wire.neutral.chat_turns import Messages
 from wire.neutral.names import fitted, renamed
@@ -217,32 +217,26 @@ class _Writer:
                 if value != UNSUPPORTED[name]:
                     self._dropped.append(name)
             else:
-                kept = _KNOBS.get(name, _same)(value, self)
+                kept = _KNOBS.get(name, _same)(value, self._able, self._quirks)
                 if kept is None:
                     self._dropped.append(name)
                 elif kept != "":
                     self._body[name] = kept
 
-    def takes(self, quirk: str) -> bool:
-        """Whether the target has this quirk."""
-        return quirk in self._quirks
 
-    @property
-    def verbose(self) -> bool:
-        """Whether the model knows verbosity."""
-        return self._able.verbosity
+Quirks = frozenset[str]
 
 
-def _same(value: Any, _writer: _Writer) -> Any:
+def _same(value: Any, _able: Abilities, _quirks: Quirks) -> Any:
     return value
 
 
-def _user(value: Any, _writer: _Writer) -> Any:
+def _user(value: Any, _able: Abilities, _quirks: Quirks) -> Any:
     """OpenAI takes 64 characters, and Claude Code's ids are longer."""
     return fitted(value) if len(value) > 64 else value
 
 
-def _tier(value: Any, _writer: _Writer) -> Any:
+def _tier(value: Any, _able: Abilities, _quirks: Quirks) -> Any:
     """Empty for the default, which needs no word."""
     if value in ("auto", "standard"):
         return ""
@@ -251,9 +245,9 @@ def _tier(value: Any, _writer: _Writer) -> Any:
     return value if value in _TIERS else None
 
 
-_KNOBS: Final[Mapping[str, Callable[[Any, _Writer], Any]]] = {
-    "top_k": lambda value, writer: value if writer.takes("top_k") else None,
-    "verbosity": lambda value, writer: value if writer.verbose else None,
+_KNOBS: Final[Mapping[str, Callable[[Any, Abilities, Quirks], Any]]] = {
+    "top_k": lambda value, _able, quirks: value if "top_k" in quirks else None,
+    "verbosity": lambda value, able, _quirks: value if able.verbosity else None,
     "user": _user,
     "service_tier": _tier,
 }

@@ -501,8 +501,10 @@ def test_a_block_that_no_vendor_made_is_not_sent(value: str) -> None:
         ("openai/o3", Effort(True, "minimal"), {"reasoning_effort": "low"}, ()),
         ("gpt-4o", Effort(True, "high"), {}, ("effort",)),
         ("gpt-4o", Effort(False), {}, ()),
-        ("qwen3", Effort(True, "xhigh"), {"reasoning_effort": "high"}, ()),
-        ("qwen3", Effort(False), {"reasoning_effort": "none"}, ()),
+        ("gpt-oss-120b", Effort(True, "xhigh"), {"reasoning_effort": "high"}, ()),
+        ("google/gemini-3-pro", Effort(True, budget=9000), {"reasoning_effort": "high"}, ()),
+        ("llama-4", Effort(True, "high"), {}, ("effort",)),
+        ("llama-4", Effort(False), {}, ("effort",)),
     ],
 )
 def test_case_46_effort(
@@ -516,7 +518,8 @@ def test_case_46_effort(
 @pytest.mark.parametrize(
     ("quirk", "effort", "expected"),
     [
-        ("no_reasoning_effort", Effort(True, "high"), {}),
+        ("reasoning_effort", Effort(True, "xhigh"), {"reasoning_effort": "high"}),
+        ("reasoning_effort", Effort(False), {"reasoning_effort": "none"}),
         ("thinking_object", Effort(True, "high"), {"thinking": {"type": "enabled"}}),
         ("thinking_object", Effort(False), {"thinking": {"type": "disabled"}}),
         ("reasoning_object", Effort(True, "max"), {"reasoning": {"effort": "xhigh"}}),
@@ -525,11 +528,16 @@ def test_case_46_effort(
         ("reasoning_object", Effort(False), {"reasoning": {"enabled": False}}),
     ],
 )
-def test_case_46_vendors_that_are_told_in_another_way(
+def test_case_46_vendors_of_models_that_nobody_knows(
     quirk: str, effort: Effort, expected: dict[str, Any]
 ) -> None:
     body, _ = written(foreign(effort=effort), "qwen3", quirk)
     assert {key: body[key] for key in body if key not in ("model", "messages")} == expected
+
+
+def test_case_46_a_vendor_may_refuse_what_its_models_are_known_to_take() -> None:
+    body, out = written(foreign(effort=Effort(True, "high")), "gpt-5", "no_reasoning_effort")
+    assert ("reasoning_effort" in body, out.dropped) == (False, ("effort",))
 
 
 @pytest.mark.parametrize("model", ["gpt-5.4", "gpt-5.5-2026-04-23", "gpt-5.6-terra"])
