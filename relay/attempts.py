@@ -220,7 +220,8 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
     query, more = job.call.query, header_rules.NO_MORE
     body: Sendable | None = None
     if (conversion := log.conversion) is not None:
-        path, query, more = conversion.upstream.path(brief), "", conversion.written.headers
+        path, _, query = conversion.upstream.path(brief).partition("?")
+        more = conversion.written.headers
         body = Sendable(conversion.written.body, len(conversion.written.body))
     elif job.route.method == "POST":
         body = job.payload.outgoing(target, brief)

@@ -20,6 +20,8 @@ from wire.neutral.parts import Part, Signature, Text, Thinking, ToolCall
 MARK = b"YWV0aGVyLXNlYWw6"
 """How every sealed signature begins."""
 _PLAIN = b"aether-seal:"
+_STANDARD = str.maketrans("-_", "+/")
+"""Google's client sends base64 back in the other alphabet."""
 On = Literal["own", "next", "last"]
 """Whose signature it is: that of the thinking it stands on, of the part behind, or of the one before."""
 
@@ -46,7 +48,8 @@ def opened(text: str, origin: str) -> tuple[Signature, On]:
     if not text.startswith(MARK.decode()):
         return Signature(origin, text), "own"
     try:
-        told = _READ.decode(base64.b64decode(text, validate=True).removeprefix(_PLAIN))
+        plain = base64.b64decode(text.translate(_STANDARD), validate=True)
+        told = _READ.decode(plain.removeprefix(_PLAIN))
     except (ValueError, msgspec.MsgspecError):
         return Signature("", ""), "own"
     return Signature(told.origin, told.value, told.id), told.on
