@@ -5,7 +5,7 @@ from __future__ import annotations
 from wire.anthropic import Anthropic
 from wire.format import WireFormat
 from wire.gemini import Gemini
-from wire.neutral import anthropic_answers, chat_answers, responses_answers
+from wire.neutral import anthropic_answers, chat_answers, gemini_answers, responses_answers
 from wire.neutral.dialect import Dialect
 from wire.openai_chat import OpenAIChat
 from wire.openai_responses import OpenAIResponses
@@ -21,5 +21,6 @@ DIALECTS: dict[str, Dialect] = {
     "openai_chat": chat_answers.OpenAIChat(),
     "openai_responses": responses_answers.Responses(),
     "anthropic": anthropic_answers.Anthropic(),
+    "gemini": gemini_answers.Gemini(),
 }
 """The same, for traffic that goes from one format to another."""

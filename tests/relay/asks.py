@@ -139,7 +139,7 @@ def openers(ask: Ask, body: str) -> int:
 def ends(ask: Ask, body: str) -> bool:
     """Whether a stream holds its format's own end, at its end."""
     if ask.array:
-        return "finishReason" in json.loads(body)[-1]["candidates"][0]
+        return _finished(json.loads(body)[-1])
     if not ask.stream:
         return True
     name, last = events(body)[-1]
@@ -151,7 +151,12 @@ def ends(ask: Ask, body: str) -> bool:
         case "anthropic":
             return name == "message_stop"
         case _:
-            return "finishReason" in last["candidates"][0]
+            return _finished(last)
+
+
+def _finished(piece: dict[str, Any]) -> bool:
+    """Whether a piece of Gemini's says why its answer ended; one that tells an error does not."""
+    return any("finishReason" in candidate for candidate in piece.get("candidates", ()))
 
 
 def error(ask: Ask, body: str) -> dict[str, Any]:
