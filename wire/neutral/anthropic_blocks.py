@@ -28,6 +28,8 @@ NAME: Final = "anthropic"
 REDACTED: Final = "redacted:"
 """How the value of a signature begins that stood in the `data` of `redacted_thinking`: such a block has to go
 back as one, also through clients that know thoughts of one kind only."""
+ATTRIBUTION: Final = "x-anthropic-billing-header:"
+"""How the block begins that Claude Code puts before its system prompt, for Anthropic's accounts."""
 PLAIN_CACHE: Final = ({"type"}, {"type", "ttl"})
 Block = Mapping[str, Any]
 Placed = tuple[Part, On]
@@ -101,6 +103,9 @@ def _read_block(block: Block, where: str, role: str) -> Placed:
         raise wrong(where, f"is a {kind} block, which cannot stand in a message of the {role}")
     if kind in ("thinking", "redacted_thinking"):
         return _thinking(block, where, kind)
+    if role == "system" and kind == "text" and str(block.get("text")).startswith(ATTRIBUTION):
+        # No words for a model, and new ones with every request: no other vendor could ever cache the prompt.
+        return _whole(Text(""), block), "own"
     reader = _READERS.get(kind)
     return Foreign(NAME, block) if reader is None else reader(block, where), "own"
 

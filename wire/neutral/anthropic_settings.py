@@ -259,7 +259,7 @@ class _Choosing:
             most = max(self.max_tokens - room, self.max_tokens // 2, LEAST_BUDGET)
         budget = max(min(budget, most), LEAST_BUDGET)
         self._talk.thoughts_first()
-        if budget >= self.max_tokens or self._talk.thoughtless:
+        if budget >= self.max_tokens or self._talk.thoughtless or self._talk.prefilled:
             self.dropped.append("effort")
             self._no_thought(Effort())
             return

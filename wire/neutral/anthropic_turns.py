@@ -94,6 +94,11 @@ class Conversation:
         ]
 
     @property
+    def prefilled(self) -> bool:
+        """Whether the last word is the assistant's."""
+        return self._groups[-1].role == "assistant"
+
+    @property
     def thoughtless(self) -> bool:
         """Whether the calls that are being answered right now were made in a turn that does not begin with a
         thought: with a budget to think, Anthropic refuses that (conversion.md, 45)."""
@@ -123,23 +128,24 @@ class Conversation:
 
     def _grouped(self, turns: Sequence[Turn], offset: int, model: Claude) -> list[Group]:
         groups: list[Group] = []
-        for number, turn in enumerate(turns):
+        for number, (turn, answered) in enumerate(zip(turns, _answered(turns), strict=True)):
             before = groups[-1].role if groups else ""
             role, parts = turn.role, turn.parts
-            if role == "system" and not (
-                model.system_turns and before in ("user", "system") and _assistant_next(turns[number + 1 :])
-            ):
+            if role == "system" and not (model.system_turns and answered and before in ("user", "system")):
                 role, parts = "user", tuple(_reminders(parts))
-            if before != role:
-                groups.append(Group(role, [], {}))
-            group = groups[-1]
-            had = len(group.blocks)
-            self._fill(group.blocks, parts, f"messages.{offset + number}")
-            if turn.role == "user" and len(group.blocks) == had:
-                group.blocks.append({"type": "text", "text": EMPTY})
-            if turn.role == role:
-                group.extras.update(own(turn.extras))
-        return [group for group in groups if group.blocks or group.extras]
+            blocks = groups[-1].blocks if before == role else []
+            had = len(blocks)
+            self._fill(blocks, parts, f"messages.{offset + number}")
+            if turn.role == "user" and len(blocks) == had:
+                blocks.append({"type": "text", "text": EMPTY})
+            if turn.name:
+                self.dropped.append("name")
+            extras = own(turn.extras) if turn.role == role else {}
+            if before == role:
+                groups[-1].extras.update(extras)
+            elif blocks or extras:
+                groups.append(Group(role, blocks, dict(extras)))
+        return groups
 
     def _fill(self, blocks: list[Out], parts: Iterable[Part], where: str) -> None:
         for number, part in enumerate(parts):
@@ -314,8 +320,14 @@ def _parted(turns: Sequence[Turn]) -> tuple[Sequence[Turn], Sequence[Turn]]:
     return turns[:count], turns[count:]
 
 
-def _assistant_next(turns: Iterable[Turn]) -> bool:
-    return next((turn.role for turn in turns if turn.role != "system"), "assistant") == "assistant"
+def _answered(turns: Sequence[Turn]) -> list[bool]:
+    """Of each turn whether the next one that is not the system's is the assistant's, or there is none."""
+    told, assistant = [], True
+    for turn in reversed(turns):
+        told.append(assistant)
+        if turn.role != "system":
+            assistant = turn.role == "assistant"
+    return told[::-1]
 
 
 def _reminders(parts: Iterable[Part]) -> Iterator[Part]:

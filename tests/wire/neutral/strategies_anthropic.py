@@ -29,15 +29,18 @@ MARKS = st.sampled_from(
         {"type": "ephemeral", "scope": "global"},
     ]
 )
-SOURCES = st.one_of(
+SHARED_SOURCES = st.one_of(
     st.builds(lambda data: {"type": "base64", "media_type": "image/png", "data": data}, DATA),
     st.just({"type": "url", "url": "https://example.com/a.png"}),
-    st.just({"type": "file", "file_id": "file_011CNha8iCJcU1wXNR6q4V8w"}),
 )
-PAPERS = st.one_of(
+SOURCES = SHARED_SOURCES | st.just({"type": "file", "file_id": "file_011CNha8iCJcU1wXNR6q4V8w"})
+SHARED_PAPERS = st.one_of(
     st.builds(lambda data: {"type": "base64", "media_type": "application/pdf", "data": data}, DATA),
     st.just({"type": "url", "url": "https://example.com/a.pdf"}),
     st.builds(lambda text: {"type": "text", "media_type": "text/plain", "data": text}, WORDS),
+)
+PAPERS = st.one_of(
+    SHARED_PAPERS,
     st.builds(lambda text: {"type": "content", "content": [{"type": "text", "text": text}]}, WORDS),
     st.builds(lambda source: {"type": "content", "content": [{"type": "image", "source": source}]}, SOURCES),
 )
@@ -58,13 +61,14 @@ def texts(draw: st.DrawFn) -> Fields:
 
 
 @st.composite
-def files(draw: st.DrawFn) -> Fields:
+def files(draw: st.DrawFn, shared: bool) -> Fields:
     """A picture, a document or a search's result."""
     match draw(st.sampled_from(["image", "document", "search_result"])):
         case "image":
-            return sometimes(draw, {"type": "image", "source": draw(SOURCES)}, cache_control=MARKS)
+            source = draw(SHARED_SOURCES if shared else SOURCES)
+            return sometimes(draw, {"type": "image", "source": source}, cache_control=MARKS)
         case "document":
-            block: Fields = {"type": "document", "source": draw(PAPERS)}
+            block: Fields = {"type": "document", "source": draw(SHARED_PAPERS if shared else PAPERS)}
             return sometimes(
                 draw,
                 block,
@@ -79,10 +83,10 @@ def files(draw: st.DrawFn) -> Fields:
 
 
 @st.composite
-def results(draw: st.DrawFn, ident: str) -> Fields:
+def results(draw: st.DrawFn, ident: str, shared: bool) -> Fields:
     """What came of a call."""
     reference = st.just({"type": "tool_reference", "tool_name": "weather"})
-    content = draw(st.lists(texts() | files() | reference, max_size=2) | TEXTS | st.just(""))
+    content = draw(st.lists(texts() | files(shared) | reference, max_size=2) | TEXTS | st.just(""))
     block = {"type": "tool_result", "tool_use_id": ident, "content": content}
     return sometimes(draw, block, cache_control=MARKS, is_error=st.just(True))
 
@@ -102,14 +106,14 @@ SEARCHES = st.sampled_from(_SEARCHED)
 
 
 @st.composite
-def conversations(draw: st.DrawFn, *, systems: bool, thoughtful: bool) -> list[Fields]:
+def conversations(draw: st.DrawFn, *, systems: bool, thoughtful: bool, shared: bool) -> list[Fields]:
     """Messages that a model of Anthropic's takes; where `thoughtful`, every turn begins with a thought."""
     messages: list[Fields] = []
     waiting: list[str] = []
     calls = 0
     for _ in range(draw(st.integers(1, 3))):
-        blocks = [draw(results(ident)) for ident in waiting]
-        words = draw(st.lists(texts() | files(), min_size=0 if blocks else 1, max_size=2))
+        blocks = [draw(results(ident, shared)) for ident in waiting]
+        words = draw(st.lists(texts() | files(shared), min_size=0 if blocks else 1, max_size=2))
         content: Any = [*blocks, *words]
         if not blocks and draw(st.booleans()):
             content = draw(TEXTS)
@@ -118,14 +122,14 @@ def conversations(draw: st.DrawFn, *, systems: bool, thoughtful: bool) -> list[F
             note = draw(st.one_of(TEXTS, st.lists(texts(), min_size=1, max_size=2)))
             messages.append({"role": "system", "content": note})
         said: list[Fields] = draw(st.lists(THOUGHTS, min_size=1 if thoughtful else 0, max_size=2))
-        said += draw(st.lists(texts() | SEARCHES, min_size=1, max_size=2))
+        said += draw(st.lists(texts() if shared else texts() | SEARCHES, min_size=1, max_size=2))
         waiting = [f"toolu_{calls + number}" for number in range(draw(st.integers(0, 2)))]
         calls += len(waiting)
         for ident in waiting:
             call = {"type": "tool_use", "id": ident, "name": draw(NAMES), "input": draw(OBJECTS)}
             said.append(sometimes(draw, call, cache_control=MARKS, caller=st.just({"type": "direct"})))
         messages.append({"role": "assistant", "content": said})
-    blocks = [draw(results(ident)) for ident in waiting]
+    blocks = [draw(results(ident, shared)) for ident in waiting]
     messages.append({"role": "user", "content": [*blocks, draw(texts())]})
     return messages
 
@@ -154,13 +158,14 @@ def tools(draw: st.DrawFn) -> list[Fields]:
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> Fields:
-    """A whole request; its model is one that takes what it says."""
+def requests(draw: st.DrawFn, *, shared: bool = False) -> Fields:
+    """A whole request; its model is one that takes what it says. `shared`: without content that only
+    Anthropic understands."""
     model = draw(st.sampled_from(MODELS))
     thinking = draw(st.sampled_from(THINKING[model]))
     fields: Fields = {"model": model, "max_tokens": draw(st.integers(4096, 32_000))}
     budget = (thinking or {}).get("type") == "enabled"
-    fields["messages"] = draw(conversations(systems=model == NEW, thoughtful=budget))
+    fields["messages"] = draw(conversations(systems=model == NEW, thoughtful=budget, shared=shared))
     if thinking:
         fields["thinking"] = thinking
     if draw(st.booleans()):

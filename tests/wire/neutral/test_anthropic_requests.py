@@ -361,6 +361,29 @@ def test_free_text_for_a_tool_is_its_one_string() -> None:
     assert told[1]["content"] == [use("a", "patch", input="*** Begin Patch")]
 
 
+def test_a_turn_of_which_nothing_is_left_parts_no_others() -> None:
+    told = messages(user("a"), assistant(Thinking("Hm")), user("b"))
+    assert told == [{"role": "user", "content": [say("a"), say("b")]}]
+    told = messages(user("a"), assistant(ToolCall("c", "f")), assistant(""), user(ToolResult("c", OK)))
+    assert [each["role"] for each in told] == ["user", "assistant", "user"]
+    assert told[2]["content"] == [result("c")]
+
+
+def test_the_name_of_who_speaks_is_told_to_be_lost() -> None:
+    assert write(chat(Turn("user", (Text("Hi"),), name="Ann")))[1].dropped == ("name",)
+
+
+def test_claude_codes_attribution_is_for_anthropic_alone() -> None:
+    block = say("x-anthropic-billing-header: cc_version=2.1.77; cch=a1b2c")
+    request = read(system=[block, say("You are Claude Code.")])
+    assert [part.text for part in request.turns[0].parts if isinstance(part, Text)] == [
+        "",
+        "You are Claude Code.",
+    ]
+    assert write(request)[0]["system"] == [block, say("You are Claude Code.")]
+    assert read(messages=[{"role": "user", "content": [block]}]).turns == (user(block["text"]),)
+
+
 # Thoughts in the history
 
 OWN = Thinking("Hm", Signature("anthropic", "EsEC"))
@@ -441,6 +464,12 @@ def test_case_45_it_stays_on_where_there_is_one_or_none_is_wanted(turns: tuple[T
     assert written.dropped == ()
     if OWN in turns[1].parts:
         assert body["messages"][1]["content"][0]["type"] == "thinking"
+
+
+def test_case_45_a_prefill_cannot_begin_with_a_thought() -> None:
+    body, written = write(chat(user("A poem?"), assistant("Roses"), effort=THINK))
+    assert body["thinking"] == {"type": "disabled"}
+    assert written.dropped == ("effort",)
 
 
 def test_case_45_models_that_think_as_they_find_fit_need_no_thought() -> None:
