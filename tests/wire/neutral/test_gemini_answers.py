@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import random
+from typing import Any, get_args
+
 import pytest
+from google.genai import types
 
 from tests.counts import count
 from tests.wire.cuts import every_cut, transcript
@@ -9,17 +13,30 @@ from tests.wire.neutral.gemini_kit import (
     SHOWN,
     USAGE,
     asked,
+    candidate,
+    choice_of,
     decoded,
     encoded,
     joined,
     pieces_of,
+    read,
+    stream_of,
     told_by,
 )
+from tests.wire.neutral.hostile import hostile, odd
+from tests.wire.neutral.strategies_gemini import odd_part
 from wire.arrays import elements
+from wire.jsons import dumps, loads
+from wire.neutral import seals
 from wire.neutral.collect import fold, unfold
-from wire.neutral.events import Choice, Event, Finish, Over, PartDelta, PartEnd, PartStart, Start
+from wire.neutral.dialect import Asked
+from wire.neutral.events import Choice, Event, Finish, Over, PartDelta, PartEnd, PartStart, Reason, Start
+from wire.neutral.gemini_answers import WORDS
+from wire.neutral.gemini_decoder import REASONS
 from wire.neutral.names import call_id
-from wire.neutral.parts import Media, Part, Refusal, Signature, Text, Thinking, ToolCall
+from wire.neutral.parts import Foreign, Media, Part, Refusal, Signature, Text, Thinking, ToolCall
+from wire.sse import Frame
+from wire.types import BadFrame
 
 TEXT = 'Grüße, "world"\n你好 🎉'
 SIGNED = Signature("gemini", "EqsFCqgF")
@@ -139,3 +156,253 @@ def test_a_stream_put_together_is_the_whole_answer(name: str, shown: bool, array
     stream = pieces_of(encoded(unfold(reply), question))
     (whole,) = pieces_of(b"data: %b\n\n" % GEMINI.write_reply(reply, question))
     assert joined(stream) == whole
+
+
+# Decoding, case by case.
+
+
+def call_of(name: str, **more: Any) -> dict[str, Any]:
+    return {"functionCall": {"name": name, **more}}
+
+
+def test_cases_27_29_and_31_each_call_comes_whole_in_a_frame_of_its_own() -> None:
+    choice = choice_of(
+        candidate(call_of("a", args={"x": 1}), finish=""),
+        candidate(call_of("a", args={})),
+        candidate(call_of("b")),
+        candidate(call_of("c", id="own", args={}), finish="STOP"),
+    )
+    assert choice.parts == (
+        ToolCall(call_id("r1", 1), "a", '{"x":1}'),
+        ToolCall(call_id("r1", 2), "a", "{}"),
+        ToolCall(call_id("r1", 3), "b", "{}"),
+        ToolCall("own", "c", "{}"),
+    )
+    assert choice.finish == Finish("tool_calls", "STOP")
+
+
+def test_a_signature_ends_its_part_and_text_behind_it_is_another() -> None:
+    choice = choice_of(
+        candidate({"text": "Hm.", "thought": True}),
+        candidate({"text": "a"}),
+        candidate({"text": "b", "thoughtSignature": "c2ln"}),
+        candidate({"text": "c"}),
+        candidate({"text": "", "thoughtSignature": "c2ln"}),
+        candidate({"text": "", "thoughtSignature": "bGFzdA=="}, finish="STOP"),
+    )
+    signature = Signature("gemini", "c2ln")
+    assert choice.parts == (
+        Thinking("Hm."),
+        Text("ab", signature),
+        Text("c", signature),
+        Text("", Signature("gemini", "bGFzdA==")),
+    )
+
+
+def test_what_only_gemini_understands_stands_as_it_came() -> None:
+    code = {"executableCode": {"language": "PYTHON", "code": "1+1"}}
+    picture = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+    notes: dict[str, Any] = {"groundingMetadata": {"webSearchQueries": ["x"]}}
+    choice = choice_of(candidate(code, picture, {"text": "2"}, finish="STOP", **notes))
+    assert choice.parts == (
+        Foreign("gemini", code),
+        Media("image", "image/png", "AAAA"),
+        Text("2", extras={"gemini": notes}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("native", "reason"),
+    [
+        ("STOP", "stop"),
+        ("MAX_TOKENS", "length"),
+        ("CONTINUATION", "length"),
+        ("SAFETY", "refusal"),
+        ("RECITATION", "refusal"),
+        ("SPII", "refusal"),
+        ("MALFORMED_FUNCTION_CALL", "malformed_call"),
+        ("UNEXPECTED_TOOL_CALL", "malformed_call"),
+        ("TOO_MANY_TOOL_CALLS", "other"),
+        ("A_WORD_OF_TOMORROW", "other"),
+    ],
+)
+def test_case_59_why_an_answer_ended(native: str, reason: Reason) -> None:
+    choice = choice_of(candidate({"text": "a"}, finish=native))
+    assert choice.finish == Finish(reason, native)
+    assert choice.parts == (Text("a"),)
+
+
+def test_every_word_of_googles_client_for_an_end_is_known() -> None:
+    known = {word.value for word in types.FinishReason} - {"FINISH_REASON_UNSPECIFIED"}
+    assert known == set(REASONS)
+    assert set(WORDS.values()) <= known
+    assert set(WORDS) == set(get_args(Reason))
+
+
+def test_case_61_a_filter_that_leaves_nothing_is_a_refusal_in_words() -> None:
+    choice = choice_of(candidate(finish="SAFETY", finishMessage="Bad."))
+    assert choice.parts[0] == Refusal("Google's filter withheld the answer (SAFETY: Bad.).")
+    assert choice.finish == Finish("refusal", "SAFETY")
+
+
+def test_several_candidates_are_kept_apart() -> None:
+    reply = decoded(
+        [
+            stream_of(
+                candidate({"text": "a"}, index=1),
+                candidate({"text": "b"}),
+                candidate({"text": "c"}, index=1, finish="STOP"),
+                candidate({"text": "d"}, finish="MAX_TOKENS"),
+            )
+        ]
+    )
+    assert reply.choices == (
+        Choice((Text("bd"),), Finish("length", "MAX_TOKENS")),
+        Choice((Text("ac"),), Finish("stop", "STOP", choice=1)),
+    )
+
+
+def odd_piece(rng: random.Random) -> dict[str, Any]:
+    content = {"parts": odd(rng, [odd_part(rng), odd_part(rng)]), "role": "model"}
+    told = {
+        "content": odd(rng, content),
+        "finishReason": odd(rng, "STOP", None),
+        "index": odd(rng, 0, 1),
+        "groundingMetadata": hostile(rng),
+    }
+    return {
+        "candidates": odd(rng, [told]),
+        "promptFeedback": odd(rng, {}, {"blockReason": odd(rng, "SAFETY")}),
+    }
+
+
+def test_whatever_a_vendor_sends_ends_as_an_answer() -> None:
+    rng = random.Random(11)
+    for _ in range(count(300, 20_000)):
+        pieces = [odd_piece(rng) for _ in range(rng.randrange(4))]
+        decoder = GEMINI.decoder(asked())
+        events: list[Event] = []
+        for piece in pieces:
+            events += decoder.feed(Frame(b"", "", dumps(piece)))
+        reply = fold([*events, *decoder.finish(), Over()])
+        assert reply.choices
+        for number, choice in enumerate(reply.choices):
+            assert choice.finish.choice >= number
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b"7", b'"x"'])
+def test_a_frame_that_cannot_be_read_is_said_to_be_bad(data: bytes) -> None:
+    with pytest.raises(BadFrame):
+        list(GEMINI.decoder(asked()).feed(Frame(b"", "", data)))
+    with pytest.raises(BadFrame):
+        GEMINI.read_reply(data, asked())
+
+
+# Encoding, case by case.
+
+
+def whole(*parts: Part, question: Asked | None = None, **told: Any) -> dict[str, Any]:
+    """The candidate of a whole answer."""
+    answer: dict[str, Any] = loads(GEMINI.write_reply(told_by(*parts, **told), question or asked()))
+    candidate: dict[str, Any] = answer["candidates"][0]
+    return candidate
+
+
+@pytest.mark.parametrize("arguments", ["{broken", "[1]", "7", '"x"'])
+@pytest.mark.parametrize("reason", ["tool_calls", "stop"])
+def test_case_28_arguments_that_are_no_object_are_never_made_up(arguments: str, reason: Reason) -> None:
+    call = ToolCall("c1", "a", arguments)
+    with pytest.raises(BadFrame, match="arguments of the call of a"):
+        whole(call, reason=reason)
+    with pytest.raises(BadFrame):
+        whole(call, Text("more"), reason="length")
+
+
+def test_a_call_that_the_limit_cut_off_is_left_out() -> None:
+    told = whole(Text("Look:"), ToolCall("c1", "a", '{"x": '), reason="length")
+    assert told["content"]["parts"] == [{"text": "Look:"}]
+    assert told["finishReason"] == "MAX_TOKENS"
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        ("stop", "STOP"),
+        ("tool_calls", "STOP"),
+        ("length", "MAX_TOKENS"),
+        ("refusal", "SAFETY"),
+        ("malformed_call", "MALFORMED_FUNCTION_CALL"),
+    ],
+)
+def test_case_59_an_end_is_told_in_googles_words(reason: Reason, word: str) -> None:
+    assert whole(Text("a"), reason=reason)["finishReason"] == word
+    assert whole(Text("a"), reason="refusal", native="RECITATION")["finishReason"] == "RECITATION"
+
+
+def test_parts_told_at_once_are_told_one_after_another() -> None:
+    events: list[Event] = [
+        Start(),
+        PartStart(0, ToolCall("c1", "a")),
+        PartStart(1, Text("")),
+        PartDelta(1, "late "),
+        PartDelta(0, '{"x"'),
+        PartDelta(0, ":1}"),
+        PartEnd(0),
+        PartDelta(1, "text"),
+        PartEnd(1),
+        Finish("tool_calls"),
+        Over(),
+    ]
+    (told,) = joined(pieces_of(encoded(events)))["candidates"]
+    call = {"functionCall": {"id": "c1", "name": "a", "args": {"x": 1}}}
+    assert told["content"]["parts"] == [call, {"text": "late text"}]
+
+
+def test_candidates_told_at_once_keep_their_index() -> None:
+    events: list[Event] = [Start(), *(PartStart(0, Text(""), choice) for choice in (0, 1))]
+    events += [PartDelta(0, f"{text}{choice}", choice) for text in "ab" for choice in (0, 1)]
+    for choice in (0, 1):
+        events += [PartEnd(0, choice=choice), Finish("stop", choice=choice)]
+    pieces = pieces_of(encoded([*events, Over()]))
+    told = joined(pieces)["candidates"]
+    assert [each["content"]["parts"] for each in told] == [[{"text": "a0b0"}], [{"text": "a1b1"}]]
+    assert [each["index"] for each in pieces[-1]["candidates"]] == [0, 1]
+
+
+def test_thoughts_are_told_to_whom_asked_for_them() -> None:
+    thought = Thinking("Hm.", Signature("anthropic", "sig"))
+    bare = Thinking("", Signature("anthropic", "hidden"))
+    seal, hidden = seals.sealed(thought.signature or SIGNED), seals.sealed(bare.signature or SIGNED)
+    assert whole(thought, bare, Text("a"))["content"]["parts"] == [
+        {"text": "", "thought": True, "thoughtSignature": hidden},
+        {"text": "a"},
+    ]
+    assert whole(thought, bare, Text("a"), question=asked(effort=SHOWN))["content"]["parts"] == [
+        {"text": "Hm.", "thought": True, "thoughtSignature": seal},
+        {"text": "", "thought": True, "thoughtSignature": hidden},
+        {"text": "a"},
+    ]
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_case_43_a_foreign_seal_comes_back_through_googles_own_client(array: bool) -> None:
+    parts: tuple[Part, ...] = (
+        Thinking("I think.", Signature("anthropic", "+/sig==")),
+        Text("Look:", Signature("gemini", "c2ln")),
+        ToolCall("c1", "a", '{"x":1}', signature=Signature("openai_responses", "enc?>", "rs_1")),
+    )
+    stream = pieces_of(encoded(unfold(told_by(*parts)), asked(effort=SHOWN, array=array)))
+    contents: list[Any] = [{"role": "user", "parts": [{"text": "go"}]}]
+    for piece in stream:
+        response = types.GenerateContentResponse.model_validate(piece)
+        for one in response.candidates or ():
+            assert one.content is not None
+            contents.append(one.content.model_dump(mode="json", exclude_none=True, by_alias=True))
+    request = read({"contents": contents})
+    (_, turn) = request.turns
+    assert [part for part in turn.parts if part != Text("")] == [
+        parts[0],
+        Text("Look:"),
+        Text("", Signature("gemini", "c2ln")),
+        parts[2],
+    ]
