@@ -45,7 +45,7 @@ from relay.scheduler import (
 )
 from usage import ids
 from usage.refusal import Rule
-from wire import DIALECTS, FORMATS
+from wire import FORMATS
 from wire.types import COUNT_TOKENS, GENERATE, STORED, TRANSCRIBE, BadRequest, Brief, Fault
 
 log = logging.getLogger("aether.relay")
@@ -336,23 +336,14 @@ async def _plan(
     if brief.previous_id:
         ref = await stored.find(engine, brief.previous_id, caller)
         pinned = (ref.endpoint_id, ref.key_id)
-    converts = (
-        brief.kind == GENERATE and entry.conversion != "off" and pinned is None and ctx.api_format in DIALECTS
-    )
+    converts = brief.kind == GENERATE and entry.conversion != "off" and pinned is None
     known = (caller.api_key_id, caller.allowed_providers, entry.name, ctx.api_format, brief.needs, converts)
     chosen = engine.plans.get(known) if pinned is None else None
     if chosen is None:
         mode = cast("Mode", entry.routing_mode or engine.knobs.routing_mode)
         candidates = engine.catalog.candidates(entry.name, ctx.api_format)
         if converts:
-            candidates = (
-                *candidates,
-                *(
-                    each
-                    for each in engine.catalog.others(entry.name, ctx.api_format)
-                    if each.target.format in DIALECTS
-                ),
-            )
+            candidates = (*candidates, *engine.catalog.others(entry.name, ctx.api_format))
         chosen = plan(
             candidates,
             caller=caller.api_key_id,
