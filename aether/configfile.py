@@ -41,7 +41,7 @@ ENDPOINT = {
     each: each
     for each in (
         "base_url", "is_active", "allow_private", "credential_style", "headers", "proxy", "quirks",
-        "probe_seconds",
+        "probe_seconds", "when_client_leaves",
     )
 }  # fmt: skip
 TIMEOUTS = {each: f"{each}_timeout" for each in ("connect", "first_byte", "first_event", "idle", "total")}

@@ -267,6 +267,7 @@ ENDPOINT = row(
         "proxy": optional_text,
         "quirks": texts,
         "probe_seconds": seconds,
+        "when_client_leaves": text,
         "timeouts": row(dict.fromkeys(("connect", "first_byte", "first_event", "idle", "total"), seconds)),
         "limits": CONCURRENCY,
     },

@@ -31,6 +31,7 @@ from relay.affinity import Affinity, Place, Session
 from relay.breaker import Rules
 from relay.channel import Channel
 from relay.context import StreamContext
+from relay.drains import Drains
 from relay.drills import Drills
 from relay.errors import SOON, Refused, some_of
 from relay.health import Health
@@ -104,6 +105,7 @@ class Engine:
         self.open: set[StreamContext] = set()
         self.sending: set[StreamContext] = set()
         """Those whose stream is on its way to the client, settled or not."""
+        self.drains = Drains(knobs.drain_upstream_most)
         self.plans: dict[PlanKey, Plan] = {}
         self.channel: Channel | None = None
         if knobs.redis_url:
@@ -178,6 +180,7 @@ class Engine:
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await self._none_open.wait()
+        await self.drains.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

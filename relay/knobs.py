@@ -57,6 +57,8 @@ class Knobs:
     retry_percent: int
     retry_least: int
     retry_tokens: int
+    drain_upstream_seconds: float
+    drain_upstream_most: int
     queue_timeout: float
     refused_probe_seconds: float
     redis_url: str

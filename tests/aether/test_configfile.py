@@ -45,6 +45,7 @@ providers:
         quirks: [no_include_usage]
         timeouts: {{connect: 1.5, idle: 30}}
         probe_seconds: 20
+        when_client_leaves: drain
         limits: {{concurrency: 40}}
     keys:
       - {{name: k1, secret: "{SECRET}-1", priority: 10}}
@@ -126,6 +127,7 @@ class TestImport:
             30,
         )
         assert (anthropic.probe_seconds, chat.probe_seconds) == (20, None)
+        assert (anthropic.when_client_leaves, chat.when_client_leaves) == ("drain", "abort")
         assert (acme.concurrency_limit, anthropic.concurrency_limit, chat.concurrency_limit) == (50, 40, None)
         fast, slow = Model.objects.all()
         first, second = acme.keys.order_by("name")
@@ -377,6 +379,7 @@ class TestRefusals:
             (E + "    timeouts: {idle: 0}", 6, "timeouts: "),
             (E + "    timeouts: {idle: soon}", 6, "idle: give a number of seconds"),
             (E + "    probe_seconds: 0.5", 6, "probe_seconds: "),
+            (E + "    when_client_leaves: stay", 6, "when_client_leaves: choose from abort, drain."),
             (E + "    probe_seconds: often", 6, "probe_seconds: give a number of seconds"),
             (E + "    quirks: [odd]", 6, "quirks: "),
             (P + "  models:\n  - model: gone\n    upstream_name: x", 4, "model: there is no model “gone”"),
