@@ -258,7 +258,7 @@ class _Import:
             if changed:
                 api_key.set_secret(fresh or secret)
             allowed = self.allowed(api_key, row, *LISTED)
-            desired = {"name": name} | columns(row, ApiKey, API_KEY) | allowed
+            desired = {"name": name} | columns(row, ApiKey, API_KEY) | allowed | limit_columns(row, ApiKey)
             self.settle(api_key, row, desired, secret=changed)
         self.retire(rows, consumer.api_keys.exclude(name__in=wanted))
 

@@ -9,9 +9,10 @@ from usage.pricing import ONE, Price
 
 
 class Limit(NamedTuple):
-    """At most `concurrency` requests at a time at a place: a key, endpoint or provider, by its id."""
+    """At most `concurrency` requests at a time at a place: a key, endpoint or provider, or of an API key, by
+    its id."""
 
-    place: Literal["key", "endpoint", "provider"]
+    place: Literal["key", "endpoint", "provider", "api_key"]
     id: int
     concurrency: int
 

@@ -47,6 +47,7 @@ class Knobs:
     bad_keys: int
     max_lag: float
     max_in_flight: int
+    key_in_flight: int
     memory_close: int
     memory_refuse: int
     max_backlog_bytes: int

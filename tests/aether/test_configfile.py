@@ -71,7 +71,7 @@ consumers:
     time_zone: Europe/Berlin
     allowed_formats: [anthropic, openai_chat]
     api_keys:
-      - {{name: laptop, secret: "{CALLER}"}}
+      - {{name: laptop, secret: "{CALLER}", limits: {{concurrency: 8}}}}
       - {{name: server, allowed_models: [fast], allowed_providers: [acme], allowed_networks: [10.0.0.0/8],
           expires_at: 2030-01-31T12:00:00Z, recording: headers, finish_streams: true}}
 failure_rules:
@@ -157,6 +157,7 @@ class TestImport:
         caller = load(digest(CALLER))
         assert caller is not None
         assert (caller.consumer_name, caller.api_key_name) == ("alice", "laptop")
+        assert caller.concurrency_limit == 8
         locked, policy = FailureRule.objects.all()
         assert (locked.name, locked.order, locked.provider, locked.format) == (
             "locked",
