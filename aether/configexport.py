@@ -132,6 +132,7 @@ def _api_key(api_key: ApiKey, models: Mapping[int, str], providers: Mapping[int,
     return {
         "name": api_key.name,
         **_given(api_key, API_KEY),
+        **_limits(api_key),
         **_allowed(api_key, allowed_models=models, allowed_providers=providers),
     }
 
@@ -146,7 +147,7 @@ def _price(row: Model | Deployment) -> dict[str, Any]:
     return {"price": price} if price else {}
 
 
-def _limits(row: Provider | Endpoint | Key) -> dict[str, Any]:
+def _limits(row: Provider | Endpoint | Key | ApiKey) -> dict[str, Any]:
     limits = _given(row, LIMITS)
     return {"limits": limits} if limits else {}
 

@@ -41,7 +41,7 @@ ENDPOINT = {
     each: each
     for each in (
         "base_url", "is_active", "allow_private", "credential_style", "headers", "proxy", "quirks",
-        "probe_seconds",
+        "probe_seconds", "when_client_leaves",
     )
 }  # fmt: skip
 TIMEOUTS = {each: f"{each}_timeout" for each in ("connect", "first_byte", "first_event", "idle", "total")}
@@ -258,7 +258,7 @@ class _Import:
             if changed:
                 api_key.set_secret(fresh or secret)
             allowed = self.allowed(api_key, row, *LISTED)
-            desired = {"name": name} | columns(row, ApiKey, API_KEY) | allowed
+            desired = {"name": name} | columns(row, ApiKey, API_KEY) | allowed | limit_columns(row, ApiKey)
             self.settle(api_key, row, desired, secret=changed)
         self.retire(rows, consumer.api_keys.exclude(name__in=wanted))
 

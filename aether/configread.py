@@ -267,6 +267,7 @@ ENDPOINT = row(
         "proxy": optional_text,
         "quirks": texts,
         "probe_seconds": seconds,
+        "when_client_leaves": text,
         "timeouts": row(dict.fromkeys(("connect", "first_byte", "first_event", "idle", "total"), seconds)),
         "limits": CONCURRENCY,
     },
@@ -343,9 +344,17 @@ ACCESS: Mapping[str, Reader] = {
     "allowed_networks": texts,
 }
 API_KEY = row(
-    {"name": text, **SECRET, **ACCESS, "expires_at": instant, "finish_streams": switch, "recording": text},
+    {
+        "name": text,
+        **SECRET,
+        **ACCESS,
+        "expires_at": instant,
+        "finish_streams": switch,
+        "recording": text,
+        "limits": CONCURRENCY,
+    },
     needs=("name",),
-    later=LIMITS,
+    later=LATER,
 )
 CONSUMER = row(
     {"name": text, **ACCESS, "time_zone": text, "api_keys": rows(API_KEY)}, needs=("name",), later=LIMITS

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from aether.connections import LINGER, SWEEP, Connections
 from relay.call import LINE, Headers
+from relay.door import answering, turned_away
 from relay.refusals import unfit
 
 IDLE, HEAD, BODY, BUSY, GONE = range(5)
@@ -34,6 +35,8 @@ FRAMING, FRAMING_TIMES = 512 * 1024, 8
 more. A chunk of one byte has five."""
 
 
+ACCEPTED = 128
+"""Most connections that are accepted in one turn of the loop."""
 TOGETHER = 32 * 1024
 """Bytes of an answer that go out at once, however many the loop's turn brings."""
 UNSENT = 128 * 1024
@@ -52,6 +55,34 @@ class Unfit(Exception):
 def protocol(everyone: Connections) -> type[asyncio.Protocol]:
     """What makes the protocols of a server whose connections are all in `everyone`."""
     return cast("type[asyncio.Protocol]", functools.partial(Protocol, everyone))
+
+
+class Acceptor:
+    """Accepts all that wait. The loop's own server accepts one connection a turn: where turns are long, and
+    many connect, some wait for a minute."""
+
+    def __init__(self, listener: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener.dup()  # the server's own is not to be watched by others
+        self._factory = factory
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accepts no more."""
+        self._loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED):
+            try:
+                plug, _address = self._listener.accept()
+            except OSError:  # none waits, or it left again; the server tells of the others
+                return
+            plug.setblocking(False)
+            task = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, plug))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
 
 class Protocol(HttpToolsProtocol):
@@ -205,14 +236,23 @@ class Protocol(HttpToolsProtocol):
             self._everyone.keep_alive and not upgrades and version == "1.1" and parser.should_keep_alive()
         )
         self.cycle = extensions[LINE] = exchange = _Exchange(self, scope, keep_alive=keep_alive)
+        self._served = True
+        self._phase, self._since = BODY, self.loop.time()
+        self._taken = self._body = 0
         if before is None or before.response_complete:
             self._start_asgi_task(exchange, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
-        self._served = True
-        self._phase, self._since = BODY, self.loop.time()
-        self._taken = self._body = 0
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Unless it is turned away: that costs no task."""
+        exchange, scope = cast("_Exchange", cycle), cast("dict[str, Any]", cycle.scope)
+        answer = turned_away(scope)
+        if answer is None:
+            super()._start_asgi_task(cycle, app)
+        elif not exchange.reply(answer.status, answer.headers, answer.body):
+            super()._start_asgi_task(cycle, answering(answer))
 
     def _check(self, method: bytes, version: str, known: dict[bytes, bytes], *, upgrades: bool) -> None:
         """Raises Unfit for what the parser lets pass and others might read differently."""

@@ -145,12 +145,13 @@ def control(upstream_port: int) -> Iterator[Server]:
 
 
 @contextmanager
-def relay(door: str, upstream_port: int, folder: Path) -> Iterator[Server]:
-    """The relay as `manage.py serve` starts it, everything on, behind `door` (asgi or django)."""
+def relay(door: str, upstream_port: int, folder: Path, **more: str) -> Iterator[Server]:
+    """The relay as `manage.py serve` starts it, everything on, behind `door` (asgi or django); `more` are
+    variables of its environment."""
     data = folder / f"data-{door}"
     configuration = folder / f"{door}.yaml"
     configuration.write_text(CONFIGURATION.format(upstream=upstream_port, key=KEY))
-    place = {"AETHER_DATA_DIR": str(data), "AETHER_ENV_FILE": os.devnull, "RELAY_DOOR": door}
+    place = {"AETHER_DATA_DIR": str(data), "AETHER_ENV_FILE": os.devnull, "RELAY_DOOR": door, **more}
     for command in (["migrate", "-v0"], ["import_config", str(configuration)]):
         subprocess.run(
             [sys.executable, "manage.py", *command],

@@ -8,6 +8,7 @@ instant, in nanoseconds of the system's monotonic clock, at which it was written
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import sys
@@ -59,6 +60,11 @@ END = b"".join(
         b"data: [DONE]\n\n",
     )
 ) + b"0\r\n\r\n"  # fmt: skip
+
+
+@functools.cache
+def _at_once(chunks: int) -> bytes:
+    return b"".join(_framed(_delta(f"word word word word {n}")) for n in range(chunks)) + END
 
 
 class Clock:
@@ -124,9 +130,7 @@ class Connection(asyncio.Protocol):
         if every:
             self._clock.add(self, chunks, max(1, round(every / 1000 / TICK)))
         else:
-            self.transport.write(
-                b"".join(_framed(_delta(f"word word word word {n}")) for n in range(chunks)) + END
-            )
+            self.transport.write(_at_once(chunks))
 
 
 async def serve(port: int) -> None:

@@ -195,6 +195,7 @@ class ApiKeyAdmin(Switch[ApiKey], LongPage[ApiKey]):
                         "expires_at",
                         "finish_streams",
                         "recording",
+                        "concurrency_limit",
                     )
                 },
             ),

@@ -82,7 +82,7 @@ class Caller:
 
     Allow-lists are what consumer and API key both allow: ids of models and providers, names of formats,
     networks; None: all, empty: nothing. `expires_at` is seconds since 1970. `recording` is none, headers or
-    full.
+    full. `concurrency_limit` is how many requests it may have under way, None: the relay's default.
     """
 
     api_key_id: int
@@ -97,6 +97,7 @@ class Caller:
     expires_at: float | None = None
     finish_streams: bool = False
     recording: str = "none"
+    concurrency_limit: int | None = None
     time_zone: str = "UTC"
 
     def expired(self, now: float) -> bool:
@@ -152,10 +153,10 @@ def _one(found: bytes, value: bytes) -> bytes:
 # From a digest to a caller ----------------------------------------------------------------------------------
 
 _COLUMNS = (
-    "pk", "name", "digest", "is_active", "expires_at", "finish_streams", "recording", "allowed_models",
-    "allowed_providers", "allowed_formats", "allowed_networks", "consumer__pk", "consumer__name",
-    "consumer__is_active", "consumer__time_zone", "consumer__allowed_models", "consumer__allowed_providers",
-    "consumer__allowed_formats", "consumer__allowed_networks",
+    "pk", "name", "digest", "is_active", "expires_at", "finish_streams", "recording", "concurrency_limit",
+    "allowed_models", "allowed_providers", "allowed_formats", "allowed_networks", "consumer__pk",
+    "consumer__name", "consumer__is_active", "consumer__time_zone", "consumer__allowed_models",
+    "consumer__allowed_providers", "consumer__allowed_formats", "consumer__allowed_networks",
 )  # fmt: skip
 _LISTS = tuple(name for name in _COLUMNS if "allowed_" in name)
 _NEVER = "2000-01-01 00:00:00+00:00"
@@ -199,6 +200,7 @@ def _caller(row: dict[str, Any]) -> Caller:
         expires_at=instant if expires is not None else None,
         finish_streams=row["finish_streams"],
         recording=row["recording"],
+        concurrency_limit=row["concurrency_limit"],
         time_zone=row["consumer__time_zone"],
     )
 

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
@@ -181,6 +182,16 @@ class ApiKey(Access):
         choices=Recording.choices,
         default=Recording.NONE,
         help_text=_("What of each request is stored beside its usage record, for a limited time."),
+    )
+    concurrency_limit = models.PositiveIntegerField(
+        _("concurrent requests"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "At most so many under way at a time, each until its last byte; more are refused with 429. "
+            "Empty: RELAY_KEY_IN_FLIGHT holds, by default no limit."
+        ),
     )
     rolled_from = models.ForeignKey(
         "self",

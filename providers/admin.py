@@ -154,7 +154,14 @@ class EndpointAdmin(EndpointActions, HealthActions[Endpoint], Guarded, Switch[En
         (None, {"fields": (("provider", "format"), "base_url", ("is_active", "allow_private"))}),
         (
             _("How it is called"),
-            {"fields": (("credential_style", "proxy"), "headers", "quirks", "concurrency_limit")},
+            {
+                "fields": (
+                    ("credential_style", "proxy"),
+                    "headers",
+                    "quirks",
+                    ("concurrency_limit", "when_client_leaves"),
+                )
+            },
         ),
         (_("Probes"), {"fields": ("probe_seconds",)}),
         (

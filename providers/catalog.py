@@ -248,6 +248,7 @@ def _place(endpoint: Endpoint) -> _Place:
         "idle_timeout": endpoint.idle_timeout,
         "total_timeout": endpoint.total_timeout,
         "probe_seconds": endpoint.probe_seconds,
+        "drain": endpoint.when_client_leaves == Endpoint.WhenClientLeaves.DRAIN,
     }
     return _Place(fields, endpoint.is_active, problem, endpoint.concurrency_limit)
 

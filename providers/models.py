@@ -121,6 +121,10 @@ class Endpoint(Versioned):
         DEFAULT = "", _("the format's own")
         BEARER = "bearer", _("Authorization: Bearer")
 
+    class WhenClientLeaves(models.TextChoices):
+        ABORT = "abort", _("abort: close the connection to the vendor")
+        DRAIN = "drain", _("drain: read the answer to its end")
+
     provider = models.ForeignKey(
         Provider, models.CASCADE, related_name="endpoints", verbose_name=_("provider")
     )
@@ -187,6 +191,17 @@ class Endpoint(Versioned):
         help_text=_(
             "Seconds between two probes by which the relay finds out by itself whether it answers: it asks "
             "for the list of models, which costs nothing. Empty: none."
+        ),
+    )
+    when_client_leaves = models.CharField(
+        _("when a client leaves"),
+        max_length=5,
+        choices=WhenClientLeaves.choices,
+        default=WhenClientLeaves.ABORT,
+        help_text=_(
+            "In the middle of a stream. Abort charges an estimate of what had come: for vendors that then "
+            "stop, and bill no more. Drain reads on, for half a minute at most, and charges what the vendor "
+            "counts in the end: for those that bill the whole answer anyway."
         ),
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)

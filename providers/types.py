@@ -11,9 +11,10 @@ Conversion = Literal["lenient", "exact", "off"]
 
 
 class Limit(NamedTuple):
-    """At most `concurrency` requests at a time at a place: a key, endpoint or provider, by its id."""
+    """At most `concurrency` requests at a time at a place: a key, endpoint or provider, or of an API key, by
+    its id."""
 
-    place: Literal["key", "endpoint", "provider"]
+    place: Literal["key", "endpoint", "provider", "api_key"]
     id: int
     concurrency: int
 
@@ -23,13 +24,13 @@ class Target:
     """One concrete place to send: endpoint, key and the provider's name for the model.
 
     Ids are primary keys; 0 where a skipped candidate has none. Timeouts are seconds, None: the relay's
-    default. `probe_seconds` lie between two probes of the endpoint, None: there are none. `headers` are name
-    and value as the operator wrote them. `credential_style` is "" for the format's own way or "bearer".
-    `price` is what the consumer is billed by, None: unpriced. `cost_multiplier` is in units of 1e-12.
-    `free`: own cost counts as 0. Lower priorities go first. `context_window` and `max_output_tokens` are
-    tokens. `capabilities` are what the deployment offers, `key_capabilities` the key; None: everything. An
-    `exclusive` key serves only requests that need one of its own. `limits` are those of
-    its key, endpoint and provider that have one.
+    default. `probe_seconds` lie between two probes of the endpoint, None: there are none. `drain`: a stream
+    whose client left is read on, for what the vendor counts in the end. `headers` are name and value as the
+    operator wrote them. `credential_style` is "" for the format's own way or "bearer". `price` is what the
+    consumer is billed by, None: unpriced. `cost_multiplier` is in units of 1e-12. `free`: own cost counts as
+    0. Lower priorities go first. `context_window` and `max_output_tokens` are tokens. `capabilities` are what
+    the deployment offers, `key_capabilities` the key; None: everything. An `exclusive` key serves only
+    requests that need one of its own. `limits` are those of its key, endpoint and provider that have one.
     """
 
     provider_id: int
@@ -54,6 +55,7 @@ class Target:
     idle_timeout: float | None = None
     total_timeout: float | None = None
     probe_seconds: float | None = None
+    drain: bool = False
     price: Price | None = None
     cost_multiplier: int = ONE
     free: bool = False

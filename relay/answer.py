@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -87,6 +88,7 @@ class Stream:
         self._winner = source if isinstance(source, StreamWinner) else None
         self._opened_array = False
         self._bell: asyncio.Future[None] | None = None
+        self._drained = False
         # Until the door takes the first chunk it waits for the client, or for its own machinery.
         self.ctx.blocked_since = time.monotonic()
         job.engine.sending.add(self.ctx)
@@ -168,21 +170,72 @@ class Stream:
             self.abandon()
 
     def abandon(self) -> None:
-        """Settles what is not settled (the client left, or we were told to stop) and lets the upstream go. A
-        second call does nothing."""
+        """Settles what is not settled (the client left, or we were told to stop) and lets the upstream go, at
+        once or after a drain. A second call does nothing."""
         ctx, task = self.ctx, self._task
         self._job.engine.sending.discard(ctx)
+        if self._drained:
+            return
         if task is not None and not task.done():
             task.cancel()
         elif task is not None and self._winner is None and not task.cancelled() and task.exception() is None:
             self._winner = task.result()
         if not ctx.settled:
+            if self._begin_drain():
+                return
             interrupted = ctx.interruption in ("shutdown", "revoked")
             self._settle(
                 "interrupted" if interrupted else "client_gone", code=ctx.interruption or "client_gone"
             )
         if self._winner is not None:
             self._winner.let_go()
+
+    def _begin_drain(self) -> bool:
+        """Whether the vendor's answer is read on in the background: its client left in the middle of it, and
+        the endpoint wants that."""
+        ctx, winner = self.ctx, self._winner
+        if winner is None or not ctx.committed or ctx.interruption or not winner.log.target.drain:
+            return False
+        ctx.task = ctx.blocked_since = None
+        self._drained = self._job.engine.drains.begin(partial(self._drain, winner), self._drain_over)
+        return self._drained
+
+    def _drain_over(self) -> None:
+        self._settle("client_gone", code="client_gone")
+        cast("StreamWinner", self._winner).let_go()
+
+    async def _drain(self, winner: StreamWinner) -> None:
+        """Reads an answer to its end, or for as long as drains may last."""
+        try:
+            await self._read_on(winner)
+            if winner.watch.ended:
+                winner.log.ended = True
+                self._job.engine.monitor.succeeded(winner.log.target)
+        except UpstreamFailure as failure:
+            self._blame(failure)
+        except (FrameTooLarge, BadFrame) as error:
+            self._blame(UpstreamFailure("bad_frame", phase="stream", text=str(error)))
+
+    async def _read_on(self, winner: StreamWinner) -> None:
+        """Hands to the watch what upstream still says: to its end, until the drain's time is over, or until
+        it is interrupted. Raises UpstreamFailure, FrameTooLarge and BadFrame."""
+        ctx, job, watch = self.ctx, self._job, winner.watch
+        due = min(
+            time.monotonic() + job.engine.knobs.drain_upstream_seconds, job.deadline_at(winner.log.target)
+        )
+        while not ctx.interruption:
+            if watch.error is not None:
+                raise UpstreamFailure(phase="stream", status=watch.error.status, error=watch.error)
+            if watch.ended:
+                due = min(due, time.monotonic() + TAIL)
+            try:
+                data = await winner.opened.read(due)
+            except TimeoutError:
+                return
+            if not data:
+                self._at_file_end(winner)
+                return
+            watch.feed(data)
 
     async def _beats(self, task: asyncio.Task[StreamWinner]) -> AsyncGenerator[bytes, None]:
         """Keep-alives until the attempts have an answer, or are out of them."""
@@ -286,12 +339,22 @@ class Stream:
 
     def _broken(self, failure: UpstreamFailure) -> bytes:
         """Settles a stream that upstream broke after the first meaningful frame; the bytes that tell it."""
-        winner, engine = cast("StreamWinner", self._winner), self._job.engine
-        reason = judged(engine, winner.log, failure)
+        reason = self._blame(failure)
         code = {"rate_limited": "rate_limited", "overloaded": "overloaded", "timeout": "timeout"}.get(
             judge(reason).code, "upstream_error"
         )
-        text = winner.log.error_text
+        text = self.ctx.attempts[-1].error_text
+        self.ctx.mark_failed(504 if code == "timeout" else 502, text)
+        fault = Fault(code, _PUBLIC.get(code, "The upstream broke off its answer."))
+        self._settle(
+            "partial", code="truncated" if reason == "truncated" else f"upstream_{_short(code)}", fault=fault
+        )
+        return self._told(fault)
+
+    def _blame(self, failure: UpstreamFailure) -> str:
+        """Holds a stream that broke against who gave it; for which reason."""
+        winner, engine = cast("StreamWinner", self._winner), self._job.engine
+        reason = judged(engine, winner.log, failure)
         winner.log.verdict, winner.log.phase = "partial", "stream"
         # One that gave for all that time is slow, or has much to say: no failure.
         if reason != "total_timeout" and not self.ctx.drilled:
@@ -299,12 +362,7 @@ class Stream:
                 engine.affinity.drop(self._job.session, winner.log.target)
             engine.monitor.failed(winner.log.target, reason, None, self._job.brief.kind)
         self.ctx.explanation = self._job.explained()
-        self.ctx.mark_failed(504 if code == "timeout" else 502, text)
-        fault = Fault(code, _PUBLIC.get(code, "The upstream broke off its answer."))
-        self._settle(
-            "partial", code="truncated" if reason == "truncated" else f"upstream_{_short(code)}", fault=fault
-        )
-        return self._told(fault)
+        return reason
 
     def _told(self, fault: Fault) -> bytes:
         winner = self._winner

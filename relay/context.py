@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from consumers.auth import Caller
     from providers.types import Target
     from relay.conversion import Conversion
+    from relay.leases import Lease
     from relay.payload import Payload
 
 NO_USAGE = Usage()
@@ -132,6 +133,8 @@ class StreamContext(msgspec.Struct, eq=False):
     user_agent: str = ""
     request_bytes: int = 0
     payload: Payload | None = None
+    lease: Lease | None = None
+    """Its place among the requests of its API key, where those are limited."""
     body_held: int = 0
     """Bytes of the request's body that count against the memory for bodies."""
     kind: str = "generate"

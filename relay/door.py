@@ -8,15 +8,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from typing import Any, cast
 
-from relay import engine as engines
+from relay import desk, engine as engines
 from relay.answer import Answer, Pieces, Stream
 from relay.call import Call, Line, client_address, line_of
-from relay.desk import turned_away
 from relay.engine import Engine
 from relay.errors import Unreadable
 from relay.pipeline import relay
 from relay.refusals import closed, late, oversized
-from relay.routes import takes_uploads
+from relay.routes import is_relay_path, takes_uploads
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,8 +37,8 @@ class RelayDoor:
         line = line_of(scope)
         client = _Client(receive, line)
         call = _call(scope, engine, client.read, line)
-        if engine.guarded and (refusal := turned_away(engine, call)) is not None:
-            await _send(send, refusal, line)
+        if line is None and engine.guarded and (refusal := desk.turned_away(engine, call)) is not None:
+            await _send(send, refusal)
             return
         if scope["method"] in _BODILESS:
             client.watch()
@@ -58,6 +57,24 @@ class RelayDoor:
             client.forget()
             if answer is not None and answer.stream is not None:
                 answer.stream.abandon()
+
+
+def turned_away(scope: Scope) -> Answer | None:
+    """The refusal of a request that is not to be read; None for all others. For a server to ask before it
+    begins a request, whose scope offers a line then; the doors ask where it does not."""
+    engine = engines.current()
+    if engine is None or not engine.guarded or not is_relay_path(scope["path"]):
+        return None
+    return desk.turned_away(engine, _call(scope, engine, _nothing, None))
+
+
+def answering(answer: Answer) -> Application:
+    """An application that answers so."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await _send(send, answer)
+
+    return application
 
 
 def _call(
@@ -91,11 +108,9 @@ class BodyLimit:
         if engine is None or not engine.ready:
             await _send(send, closed(scope["method"], _raw_path(scope)))
             return
-        if engine.guarded:
-            answer = turned_away(engine, _call(scope, engine, _nothing, None))
-            if answer is not None:
-                await _send(send, answer)
-                return
+        if line_of(scope) is None and (refused := turned_away(scope)) is not None:
+            await _send(send, refused)
+            return
         path, knobs = _raw_path(scope), engine.knobs
         limit = knobs.max_upload_bytes if takes_uploads(scope["method"], path) else knobs.max_body_bytes
         if _length(scope) > limit:

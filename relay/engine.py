@@ -28,15 +28,18 @@ from providers import catalog, states
 from providers.catalog import Catalog
 from providers.drills import Drill, played
 from relay.affinity import Affinity, Place, Session
+from relay.allowance import Allowance
 from relay.breaker import Rules
 from relay.channel import Channel
 from relay.context import StreamContext
+from relay.drains import Drains
 from relay.drills import Drills
 from relay.errors import SOON, Refused, some_of
 from relay.health import Health
 from relay.hints import Pinned, Told
 from relay.keeping import Keeping
 from relay.knobs import Knobs
+from relay.leases import Alone, Leases
 from relay.ledger import Ledger
 from relay.memory import Memory
 from relay.monitor import Monitor, learned_limits
@@ -97,14 +100,16 @@ class Engine:
         rules = rules or Rules(refused=knobs.refused_probe_seconds)
         self.health = Health(rules, keys_at=self._keys_at, chance=random.random)
         self.ledger = Ledger(knobs, worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-        leases = (
-            RedisLeases(knobs.redis_url, knobs.redis_prefix, self.ledger.worker) if knobs.redis_url else None
-        )
+        leases: Leases = Alone()
+        if knobs.redis_url:
+            leases = RedisLeases(knobs.redis_url, knobs.redis_prefix, self.ledger.worker)
+        self.allowance = Allowance(leases, knobs.key_in_flight)
         self.in_flight = InFlight(self.health, leases=leases, told=self.ledger.learned)
         self.retries = Retries(knobs.retry_rules, self.in_flight.under_way)
         self.open: set[StreamContext] = set()
         self.sending: set[StreamContext] = set()
         """Those whose stream is on its way to the client, settled or not."""
+        self.drains = Drains(knobs.drain_upstream_most)
         self.plans: dict[PlanKey, Plan] = {}
         self.channel: Channel | None = None
         if knobs.redis_url:
@@ -181,6 +186,7 @@ class Engine:
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await self._none_open.wait()
+        await self.drains.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -244,6 +250,9 @@ class Engine:
         if not self.open:
             self._none_open.set()
         self.release_body(ctx)
+        if ctx.lease is not None:
+            self.allowance.give_back(ctx.lease)
+            ctx.lease = None
 
     def hold_body(self, ctx: StreamContext, size: int) -> None:
         """Counts bytes of a buffered body. Raises Refused when all of them together would pass the bound."""

@@ -47,6 +47,7 @@ class Knobs:
     bad_keys: int
     max_lag: float
     max_in_flight: int
+    key_in_flight: int
     memory_close: int
     memory_refuse: int
     max_backlog_bytes: int
@@ -57,6 +58,8 @@ class Knobs:
     retry_percent: int
     retry_least: int
     retry_tokens: int
+    drain_upstream_seconds: float
+    drain_upstream_most: int
     queue_timeout: float
     refused_probe_seconds: float
     fetch_media: bool

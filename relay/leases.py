@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple, Protocol
 
 from providers.types import Limit
 
 
 class Lease(NamedTuple):
-    """A slot as the store knows it: `id` is unique in this process."""
+    """A slot as the store knows it: `id` is unique in this process. `fair`: its limits are shared between
+    consumers, each of which is to get its part."""
 
     id: int
     consumer: int
     limits: tuple[Limit, ...]
+    fair: bool = True
+
+
+numbers = itertools.count(1)
+"""Ids for the leases of this process."""
 
 
 class Denied(NamedTuple):

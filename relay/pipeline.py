@@ -102,6 +102,8 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
         return lists.answer(
             engine.catalog, caller, found, api_format=ctx.api_format, request_id=ctx.request_text
         )
+    if limit := engine.allowance.of(caller):
+        ctx.lease = await engine.allowance.take(caller, limit)
     if route.kind == STORED:
         return await _stored(engine, call, ctx, caller, found)
     if engine.draining:

@@ -45,8 +45,8 @@ for i = 1, count do
   local held, own = redis.call('ZCARD', KEYS[i]), redis.call('ZCARD', KEYS[count + i])
   local limit = tonumber(ARGV[2 + i])
   local kept = math.floor(limit / {KEPT})
-  if held >= limit or (limit - held <= kept and own >= kept)
-    or (ARGV[2] == '1' and own >= math.ceil(limit / 2)) then
+  if held >= limit or (ARGV[2] ~= 'all' and limit - held <= kept and own >= kept)
+    or (ARGV[2] == 'wanted' and own >= math.ceil(limit / 2)) then
     return {{i, held}}
   end
 end
@@ -56,9 +56,9 @@ for i = 1, #KEYS do
 end
 return {{0, 0}}
 """
-"""KEYS: each limit's slots, then those of the consumer at each. ARGV: the lease, whether others wait, each
-limit. Gives which of them is full (from 1; 0: none) and how many are held there. The rules are those of
-`waiting.Pool`."""
+"""KEYS: each limit's slots, then those of the consumer at each. ARGV: the lease, `wanted` where others wait
+or `all` where there are no others, each limit. Gives which of them is full (from 1; 0: none) and how many are
+held there. The rules are those of `waiting.Pool`."""
 
 RENEW = f"""
 local time = redis.call('TIME')
@@ -179,7 +179,8 @@ class RedisLeases:
         for lease, wanted, _ in self._asked:
             limits = [str(limit.concurrency) for limit in lease.limits]
             names = self._names(lease)
-            pipeline.eval(TAKE, len(names), *names, self._member(lease), str(int(wanted)), *limits)
+            part = "all" if not lease.fair else "wanted" if wanted else "kept"
+            pipeline.eval(TAKE, len(names), *names, self._member(lease), part, *limits)
         try:
             async with asyncio.timeout(TIMEOUT):
                 replies = await pipeline.execute()

@@ -14,19 +14,19 @@ from typing import Final
 
 SPAN: Final = 1.0
 """Seconds of the loop's lateness that are judged together."""
-MOSTLY: Final = 0.5
+LATE: Final = 0.2
+"""Seconds by which the loop must have been late within that span, the longest time aside: what stood still
+for once is no load."""
 TWICE: Final = 2
-"""Part of that span for which the loop must have been late, and how often at least: what stood still for once
-is no load."""
-CALM: Final = 0.5
-"""Part of the greatest lateness below which there is room for more."""
-LESS, MORE = 0.5, 0.15
-"""What a second of too much takes from the rate at which requests are let in, and what one of room adds."""
-FIRST, FIRST_LEAST = 0.9, 50.0
-"""The rate let in first, of that at which requests were answered just before; so many a second at least."""
-SLOWEST = 1.0
-"""Requests a second that are let in, however late the loop."""
-BURST, BURST_LEAST = 0.05, 4.0
+"""Beats that are judged together at least: of a loop that is very late there are no more in a second."""
+BEST = 10.0
+"""Seconds for which the second in which most requests were answered is remembered."""
+MORE, LESS = 1.2, 0.25
+"""What is let in of what was answered in that second: while the loop is not late at all; and however late it
+is, at least."""
+BEST_LEAST = 50.0
+"""What is taken for that second's answers at least: a server that had little to do has shown nothing."""
+BURST, BURST_LEAST = 0.03, 4.0
 """Seconds of that rate that may come at once; so many requests at least."""
 TELL = 10.0
 """Seconds between two lines in the log."""
@@ -53,8 +53,10 @@ LOOP, MEMORY, BACKLOG, CROWD = "event loop", "memory", "journal", "requests unde
 class Shedding:
     """Learns of the loop's lateness with each beat, and of memory and backlog now and then.
 
-    While the loop is late (95th percentile of a second above `max_lag`), requests are let in at a rate that
-    follows it: less while it is late, more while it is not; so that what is let in is served as fast as ever.
+    Once the loop is late (95th percentile of a second above `max_lag`), requests are let in at a rate: as
+    TCP's BBR does, by the most that was delivered of late, somewhat more to find out whether there is room,
+    and less the later the loop is right now; few beyond `max_lag`. What is let in is dealt out in order of
+    rank.
     """
 
     def __init__(
@@ -86,10 +88,23 @@ class Shedding:
         self._full = ""
         """Why nobody at all is let in: MEMORY or BACKLOG."""
         self._memory, self._backlog = 0.0, 0
-        self._lags: deque[tuple[float, float, int]] = deque()
+        self._lags: deque[tuple[float, float]] = deque()
+        """Beats of the last second: when, and how late."""
+        self._paces: deque[tuple[float, float]] = deque()
+        """Seconds of late: when each ended, and how many requests were answered in it."""
+        self._mark = (0.0, 0)
+        """When the present second began, and how many requests had been answered by then."""
         self._tokens = 0.0
         self._filled_at = 0.0
         self._steered_at = 0.0
+        self._asked = [0, 0, 0, 0]
+        """How many of each rank asked since then."""
+        self._asking = [0.0, 0.0, 0.0, 0.0]
+        """How many ask in a second, smoothed."""
+        self._shares = [1.0, 1.0, 1.0, 1.0]
+        """The part of them that is let in."""
+        self._credit = [0.0, 0.0, 0.0, 0.0]
+        """What each has of its next request that is let in."""
         self._refused_at = 0.0
         self._told: Counter[str] = Counter()
         self._tell_at = 0.0
@@ -97,20 +112,28 @@ class Shedding:
     @property
     def lag(self) -> float:
         """95th percentile of the loop's lateness within the last second, in seconds."""
-        lags = sorted(late for _, late, _ in self._lags)
+        lags = sorted(late for _, late in self._lags)
         return lags[math.ceil(len(lags) * 0.95) - 1] if lags else 0.0
 
     def beat(self, late: float, now: float, ended: int) -> None:
         """Takes a beat of the loop that came `late` seconds late; `ended` counts the requests that were
         answered since the start."""
         lags = self._lags
-        lags.append((now, late, ended))
+        lags.append((now, late))
         while len(lags) > TWICE and lags[0][0] < now - SPAN:
             lags.popleft()
+        begun, before = self._mark
+        if now - begun >= SPAN:
+            self._paces.append((now, (ended - before) / (now - begun)))
+            self._mark = (now, ended)
+            while self._paces[0][0] < now - BEST:
+                self._paces.popleft()
         if self.rate != math.inf:
             self._steer(late, now)
-        elif late > self._max_lag and self._mostly_late():
-            self._begin(now)
+        elif late > self._max_lag and self._overloaded():
+            self._tokens, self._filled_at, self._refused_at = 0.0, now, now
+            self._steered_at, self._asking = now, [0.0] * len(Rank)
+            self._steer(late, now)
 
     def look(self, memory: float, backlog: int) -> None:
         """Takes the part of the memory that is in use, and the bytes of journal that the database lacks."""
@@ -155,30 +178,32 @@ class Shedding:
         """Whole seconds after which a client may try again: not all of them at once."""
         return self._chance(1, 4) if reason in {LOOP, CROWD} else self._chance(5, 20)
 
-    def _mostly_late(self) -> bool:
-        lates = [late for _, late, _ in self._lags if late > self._max_lag]
-        return len(lates) >= TWICE and self.lag > self._max_lag and sum(lates) > SPAN * MOSTLY
+    def _overloaded(self) -> bool:
+        lates = [late for _, late in self._lags if late > self._max_lag]
+        return self.lag > self._max_lag and sum(lates) - max(lates) > LATE
 
     def _press(self) -> None:
         self.pressed = bool(self._full) or self.rate != math.inf
 
-    def _begin(self, now: float) -> None:
-        first, last = self._lags[0], self._lags[-1]
-        answered = (last[2] - first[2]) / max(last[0] - first[0], SPAN / 2)
-        self.rate = max(FIRST_LEAST, answered * FIRST)
-        self._tokens, self._filled_at = 0.0, now
-        self._steered_at = self._refused_at = now
-        self._press()
-
     def _steer(self, late: float, now: float) -> None:
-        span, self._steered_at = min(now - self._steered_at, SPAN), now
-        if late > self._max_lag:
-            self.rate = max(SLOWEST, self.rate * (1 - LESS * span))
-        elif late < self._max_lag * CALM:
-            self.rate += max(SLOWEST, self.rate * MORE) * span
+        best = max((pace for _, pace in self._paces), default=0.0)
+        share = max(LESS, MORE * (1 - late / self._max_lag))
+        self.rate = max(best, BEST_LEAST) * share
+        self._deal(now)
         if now - self._refused_at > AFTER:
             self.rate = math.inf
-            self._press()
+        self._press()
+
+    def _deal(self, now: float) -> None:
+        """Deals the rate out: to the first rank what it asks for, what is left of it to the next."""
+        span, self._steered_at = max(now - self._steered_at, 0.001), now
+        weight, left = min(1.0, span / SPAN), self.rate
+        for rank in reversed(Rank):
+            asking = self._asking[rank]
+            asking += (self._asked[rank] / span - asking) * weight
+            self._asking[rank], self._asked[rank] = asking, 0
+            self._shares[rank] = min(1.0, left / asking) if asking else 1.0
+            left = max(0.0, left - asking)
 
     def _admits(self, rank: Rank, now: float) -> bool:
         if self.rate == math.inf:
@@ -186,7 +211,11 @@ class Shedding:
         room = max(BURST_LEAST, self.rate * BURST)
         self._tokens = min(room, self._tokens + (now - self._filled_at) * self.rate)
         self._filled_at = now
-        if self._tokens < 1.0 + room * _LEAST[rank]:
+        self._asked[rank] += 1
+        self._credit[rank] += self._shares[rank]
+        if self._credit[rank] < 1.0 or self._tokens < 1.0 + room * _LEAST[rank]:
+            self._credit[rank] = min(1.0, self._credit[rank])
             return False
+        self._credit[rank] -= 1.0
         self._tokens -= 1.0
         return True

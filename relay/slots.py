@@ -4,7 +4,6 @@ that keys taught (routing.md, "Concurrency that learns")."""
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from providers.types import Limit, Target
 from relay.health import Health
 from relay.learned import Learned
-from relay.leases import Alone, Lease, Leases
+from relay.leases import Alone, Lease, Leases, numbers
 from relay.retries import Group
 from relay.waiting import Pool
 
@@ -53,7 +52,6 @@ class InFlight:
         """By key."""
         self._leases: Leases = leases or Alone()
         self._told = told
-        self._numbers = itertools.count(1)
 
     def under_way(self, group: Group) -> int:
         """How many attempts of a group are under way. Takes time: they are counted."""
@@ -169,7 +167,7 @@ class InFlight:
         for pool in slot.pools:
             pool.take(slot.consumer)
         if target.limits:
-            slot.lease = Lease(next(self._numbers), slot.consumer, target.limits)
+            slot.lease = Lease(next(numbers), slot.consumer, target.limits)
         known = self._taught(target)
         if known is not None and known.taken(self.pools["key", target.key_id].held, slot.began):
             self._tell(target.key_id, known)

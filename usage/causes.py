@@ -40,6 +40,11 @@ CAUSES: Mapping[str, Cause] = {
         ("RELAY_MAX_IN_FLIGHT",),
         _("%(measured)s were under way"),
     ),
+    "key_in_flight": Cause(
+        _("its API key had as many requests under way as it may have"),
+        ("RELAY_KEY_IN_FLIGHT",),
+        _("%(measured)s were under way"),
+    ),
     "bad_keys": Cause(
         _("too many bad API keys had come from its address"),
         ("RELAY_BAD_KEYS",),

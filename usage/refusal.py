@@ -50,6 +50,7 @@ class Rule(IntEnum):
     NO_PATH = 26
     METHOD = 27
     NOT_LISTED = 28
+    KEY_IN_FLIGHT = 29
 
 
 _RULES = {int(each): each for each in Rule}

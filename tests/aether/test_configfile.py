@@ -45,6 +45,7 @@ providers:
         quirks: [no_include_usage]
         timeouts: {{connect: 1.5, idle: 30}}
         probe_seconds: 20
+        when_client_leaves: drain
         limits: {{concurrency: 40}}
     keys:
       - {{name: k1, secret: "{SECRET}-1", priority: 10}}
@@ -70,7 +71,7 @@ consumers:
     time_zone: Europe/Berlin
     allowed_formats: [anthropic, openai_chat]
     api_keys:
-      - {{name: laptop, secret: "{CALLER}"}}
+      - {{name: laptop, secret: "{CALLER}", limits: {{concurrency: 8}}}}
       - {{name: server, allowed_models: [fast], allowed_providers: [acme], allowed_networks: [10.0.0.0/8],
           expires_at: 2030-01-31T12:00:00Z, recording: headers, finish_streams: true}}
 failure_rules:
@@ -126,6 +127,7 @@ class TestImport:
             30,
         )
         assert (anthropic.probe_seconds, chat.probe_seconds) == (20, None)
+        assert (anthropic.when_client_leaves, chat.when_client_leaves) == ("drain", "abort")
         assert (acme.concurrency_limit, anthropic.concurrency_limit, chat.concurrency_limit) == (50, 40, None)
         fast, slow = Model.objects.all()
         first, second = acme.keys.order_by("name")
@@ -155,6 +157,7 @@ class TestImport:
         caller = load(digest(CALLER))
         assert caller is not None
         assert (caller.consumer_name, caller.api_key_name) == ("alice", "laptop")
+        assert caller.concurrency_limit == 8
         locked, policy = FailureRule.objects.all()
         assert (locked.name, locked.order, locked.provider, locked.format) == (
             "locked",
@@ -377,6 +380,7 @@ class TestRefusals:
             (E + "    timeouts: {idle: 0}", 6, "timeouts: "),
             (E + "    timeouts: {idle: soon}", 6, "idle: give a number of seconds"),
             (E + "    probe_seconds: 0.5", 6, "probe_seconds: "),
+            (E + "    when_client_leaves: stay", 6, "when_client_leaves: choose from abort, drain."),
             (E + "    probe_seconds: often", 6, "probe_seconds: give a number of seconds"),
             (E + "    quirks: [odd]", 6, "quirks: "),
             (P + "  models:\n  - model: gone\n    upstream_name: x", 4, "model: there is no model “gone”"),

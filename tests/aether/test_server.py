@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from aether.server import _Exchange
+from aether.server import Acceptor, _Exchange
 
 HEADERS = [(b"content-type", b"text/plain"), (b"x-request-id", b"1")]
 OURS = b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-type: text/plain\r\nx-request-id: 1\r\n"
@@ -128,3 +130,27 @@ async def test_of_a_request_that_is_over_there_is_no_body(over: str) -> None:
     line, _ = connection(more_body=False)
     setattr(line, over, True)
     assert line.body_here() is None
+
+
+async def test_all_who_wait_are_accepted_in_one_turn() -> None:
+    made: list[asyncio.Protocol] = []
+
+    def factory() -> asyncio.Protocol:
+        made.append(asyncio.Protocol())
+        return made[-1]
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener, ExitStack() as clients:
+        listener.setblocking(False)
+        for _ in range(50):
+            clients.enter_context(socket.create_connection(listener.getsockname()))
+        turns, acceptor = 0, Acceptor(listener, factory)
+        while len(made) < 50:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns < 10
+        acceptor.close()
+        clients.enter_context(socket.create_connection(listener.getsockname()))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(made) == 50
+        clients.enter_context(listener.accept()[0])  # it waits for whoever accepts next

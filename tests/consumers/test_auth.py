@@ -377,7 +377,10 @@ class TestLoad:
 
     def test_it_reads_an_api_key_with_its_consumer_in_one_query_by_index(self) -> None:
         api_key, secret = self.issue(
-            consumer={"time_zone": "Europe/Berlin"}, finish_streams=True, recording="full"
+            consumer={"time_zone": "Europe/Berlin"},
+            finish_streams=True,
+            recording="full",
+            concurrency_limit=7,
         )
         with CaptureQueriesContext(connection) as queries:
             found = load(digest(secret))
@@ -390,6 +393,7 @@ class TestLoad:
             digest=digest(secret),
             finish_streams=True,
             recording="full",
+            concurrency_limit=7,
             time_zone="Europe/Berlin",
         )
 

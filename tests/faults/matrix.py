@@ -86,6 +86,9 @@ CLIENT: dict[str, tuple[str, ...]] = {
     ),
     "gone mid-stream": (
         "faults/test_clients.py::test_a_client_gone_in_mid_stream_stops_the_vendor_and_pays_for_what_came",
+        "faults/test_clients.py::test_where_the_endpoint_drains_a_client_gone_pays_what_the_vendor_counts",
+        "endings/test_drains.py::test_a_drain_ends_with_its_time_and_what_came_is_charged",
+        "endings/test_drains.py::test_beyond_so_many_drains_the_vendor_is_left_at_once",
         "endings/test_clients.py::test_a_client_that_leaves_at_any_event_leaves_one_record",
         "endings/test_clients.py::test_a_client_that_leaves_while_it_holds_us_up_is_noticed_at_once",
     ),

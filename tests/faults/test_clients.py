@@ -16,7 +16,7 @@ from simulator import ports
 from simulator.compose import TEXT
 from tests.counts import count
 from tests.endings.kit import MICRO, connected, gone
-from tests.faults.stage import NAMES, Stage, assert_nothing_billed, envelope, stage
+from tests.faults.stage import NAMES, Stage, assert_billed, assert_nothing_billed, envelope, stage
 from tests.relay.asks import ASKS, STREAMED, WHOLE, Ask, text
 from tests.relay.harness import BASES
 from tests.rude import Rude, rude
@@ -125,6 +125,49 @@ async def test_a_client_gone_in_mid_stream_stops_the_vendor_and_pays_for_what_ca
             assert (attempt["phase"], attempt["verdict"]) == ("stream", "client_gone")
             assert on.house.engine.health.well
     assert median(took) < AT_ONCE
+
+
+@ways
+async def test_where_the_endpoint_drains_a_client_gone_pays_what_the_vendor_counts(
+    door: str, reset: bool
+) -> None:
+    def drain(_url: str) -> None:
+        Endpoint.objects.update(when_client_leaves="drain")
+
+    async with stage(door, prepare=drain) as on:
+        for number, ask in enumerate(STREAMED * count(1, 20), 1):
+            on.house.vendor.script("chunks-9.size-400.pause-60000.after-7.in-100.out-50")
+            async with rude(on.house.url) as client:
+                await begin(client, on, ask)
+                await client.head()
+                await client.piece()
+                client.leave(reset=reset)
+                await left(on)
+            (seen,) = on.house.vendor.requests
+            assert not seen.gone.is_set()
+            (slot,) = on.house.engine.in_flight.slots
+            assert slot.target.format == ask.format
+            on.house.vendor.hurry()
+            await on.house.idle()
+            (final,) = on.house.journal()[number - 1 :]
+            record, (attempt,) = final["record"], final["attempts"]
+            assert (record["outcome"], record["status_code"], record["error_code"]) == (
+                "client_gone", 200, "client_gone",
+            ), str(ask)  # fmt: skip
+            assert (record["usage_source"], record["estimated"]) == ("reported", False)
+            assert_billed(record, 100, 50)
+            assert record["list_cost"] == record["own_cost"] == attempt["own_cost"]
+            assert (attempt["phase"], attempt["verdict"], attempt["reason"]) == ("stream", "ok", "")
+            assert on.house.engine.health.well
+            on.forgive()
+
+
+async def left(on: Stage) -> None:
+    """Waits until the relay has seen that the one client left, whose request is still under way."""
+    async with asyncio.timeout(PATIENCE):
+        while on.house.engine.sending:
+            await asyncio.sleep(0.005)
+    assert len(on.house.engine.open) == 1
 
 
 async def test_a_client_that_does_not_read_a_whole_answer_is_left(door: str) -> None:

@@ -23,7 +23,7 @@ from tests.pages import world
 pytestmark = pytest.mark.django_db
 
 ENFORCED: frozenset[tuple[type[DjangoModel], str]] = frozenset(
-    (model, "concurrency_limit") for model in (Provider, Endpoint, Key)
+    (model, "concurrency_limit") for model in (Provider, Endpoint, Key, ApiKey)
 )
 """(model, column) of each limit that the relay holds requests to; the work that enforces one adds it here."""
 
@@ -86,7 +86,7 @@ def test_budgets_and_balances_have_no_page(client_of_root: Client, root: User) -
     assert "Can add balance entry" not in user
 
 
-@pytest.mark.parametrize("model", [Provider, Endpoint, Key])
+@pytest.mark.parametrize("model", [Provider, Endpoint, Key, ApiKey])
 def test_a_limit_of_concurrency_is_set_on_the_page_and_is_one_or_more(
     client_of_root: Client, root: User, model: Any
 ) -> None:

@@ -61,7 +61,7 @@ class TestTargets:
             provider=acme, format="anthropic", base_url="http://10.0.0.5:8000", allow_private=True,
             credential_style="bearer", headers={"x-team": "blue"}, proxy="http://10.0.0.1:3128",
             quirks=["no_include_usage"], connect_timeout=1.5, first_byte_timeout=2, first_event_timeout=3,
-            idle_timeout=4, total_timeout=5, concurrency_limit=40,
+            idle_timeout=4, total_timeout=5, concurrency_limit=40, when_client_leaves="drain",
         )  # fmt: skip
         row = key(
             acme, secret=SECRET, priority=3, weight=9, cost_multiplier=Decimal("0.8"),
@@ -84,6 +84,7 @@ class TestTargets:
         assert target.quirks == {"no_include_usage"}
         assert (target.connect_timeout, target.first_byte_timeout, target.first_event_timeout) == (1.5, 2, 3)
         assert (target.idle_timeout, target.total_timeout) == (4, 5)
+        assert target.drain
         assert target.price is not None
         assert target.price.source == "model fast"
         assert (target.cost_multiplier, target.free) == (8 * ONE // 10, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import fcntl
+import gc
 import logging
 import math
 import os
@@ -28,7 +29,7 @@ from django.utils.translation import gettext as _
 
 from aether.boot import ensure_database, ensure_migrated, ensure_secrets
 from aether.connections import Connections, Limits
-from aether.server import protocol
+from aether.server import Acceptor, protocol
 from aether.supervision import Recorder, RecorderFailed, recorder_command
 from relay import engine as engines
 
@@ -123,9 +124,13 @@ class Server(uvicorn.Server):
         # Not all servers of a deployment at once.
         self.recycle_after = settings.RELAY_RECYCLE_REQUESTS * random.uniform(1, 1.1)
         self._hurried = False
+        self.acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self.acceptors = [Acceptor(listener, self._protocol) for listener in sockets or ()]
+        gc.collect()
+        gc.freeze()  # what is there now stays: to look through it takes a tenth of a second each time
         for listener in sockets or ():
             host, port = listener.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
@@ -133,6 +138,11 @@ class Server(uvicorn.Server):
                 _("Listening on %(address)s") % {"address": f"http://{shown}:{port}"}, ending="\n"
             )
             self.command.stdout.flush()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Who presses Ctrl-C, or asks twice, waits for us: no load balancer has to be told first.
@@ -165,6 +175,8 @@ class Server(uvicorn.Server):
             engine.draining = True
             grace = max(0.0, settings.RELAY_DRAIN_SECONDS - LAST_WORDS_SECONDS)
             asyncio.get_running_loop().call_later(grace, engine.interrupt, "shutdown")
+        for acceptor in self.acceptors:
+            acceptor.close()
         await super().shutdown(sockets)
 
     async def _be_seen_leaving(self) -> None:

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("providers", "0008_drill"),
+        ("providers", "0009_when_client_leaves"),
     ]
 
     operations = [

@@ -1,0 +1,57 @@
+"""Three times what a server can do is offered: it goes on at what it can do, says no at once to the rest, and
+is as before when the crowd has gone (resilience.md, "Shedding")."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import servers
+from tests.counts import PROOF, count
+
+pytestmark = pytest.mark.xdist_group("kill")
+
+ANY = {"RELAY_ADDRESS_CONNECTIONS": "0"}
+"""The whole crowd has one address here."""
+GOODPUT, LATER, TIMES = 0.9, 20.0, 5.0
+
+
+def test_three_times_its_capacity_leaves_a_server_at_its_best(tmp_path: Path, record_property: Any) -> None:
+    """A small run offers too little to crowd a server: it shows that all of it is served.
+
+    All times count from when a request was due, so that the crowd's own lateness is in each, and is told.
+    The lag is how long a new connection's first bytes take to be refused, asked for 20 times a second whether
+    or not the last was answered: what waits for its answer would measure few of the worst. As before is the
+    first second from which nobody is turned away, with a 99th percentile as within the capacity.
+    """
+    ramp, over, after = count(1, 20), count(1, 60), count(1, 10)
+    with servers.upstream() as vendor, servers.relay("asgi", vendor.port, tmp_path, **ANY) as relay:
+        program = [sys.executable, "-m", "tests.openloop", str(relay.port), servers.KEY]
+        ended = subprocess.run(
+            [*program, str(ramp), str(over), str(after)],
+            cwd=servers.ROOT, capture_output=True, text=True, check=True, timeout=300,
+        )  # fmt: skip
+    told = json.loads(ended.stdout)
+    calm = list(enumerate(zip(told["calm_shed"], told["calm_p99"], strict=True)))
+    again = max((each for each, (shed, _) in calm if shed), default=-1) + 1
+    within = (each for each, (_, p99) in calm[again:] if p99 < TIMES * told["idle_p99"])
+    back = next(within, after)
+    assert told["failed"] == {}, ended.stdout
+    assert told["goodput"] > 0
+    if PROOF:
+        assert told["shed"] > 0
+        assert told["goodput"] >= GOODPUT * told["peak"]
+        assert told["shed_p95"] <= told["lag_p95"] + LATER
+        assert back < after
+    record_property(
+        "measured",
+        f"capacity {told['capacity']:.0f}/s (p99 alone {told['idle_p99']:.1f} ms); offered {told['sent']:,}"
+        f" in {over} s: {told['goodput']:.0f}/s served, {told['shed']:,} told no, p95 {told['shed_p95']:.0f}"
+        f" ms at a lag of {told['lag_p95']:.0f} ms, the crowd's own of {told['own_p95']:.0f} ms; as before"
+        f" within {back + 1} s",
+    )
