@@ -1,0 +1,43 @@
+"""What the official client libraries make of an answer in each format: strictly parsed, and added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from anthropic.types import Message
+
+from tests.wire.neutral import anthropic_kit, chat_kit, responses_kit
+
+Read = Callable[[bytes], Any]
+
+
+def chat_message(whole: dict[str, Any]) -> Any:
+    """Of a completion, less what its stream is called."""
+    return {**whole, "object": "chat.completion"}
+
+
+def claude_message(body: bytes) -> Any:
+    """Of a message as the library's strict model reads it."""
+    return Message.model_validate_json(body).model_dump(exclude_none=True)
+
+
+def response(body: bytes) -> Any:
+    """Of a response as the library's strict model reads it."""
+    responses_kit.Response.model_validate_json(body, strict=True)
+    return orjson.loads(body)
+
+
+ADDED_UP: dict[str, Read] = {
+    "openai_chat": lambda stream: chat_message(chat_kit.accumulated(stream)),
+    "openai_responses": responses_kit.accumulated,
+    "anthropic": anthropic_kit.accumulated,
+}
+"""A whole stream, as the format's library accumulates it."""
+WHOLE: dict[str, Read] = {
+    "openai_chat": lambda body: chat_message(chat_kit.whole(body)),
+    "openai_responses": response,
+    "anthropic": claude_message,
+}
+"""A whole answer, as the format's library reads it."""
