@@ -13,9 +13,7 @@ Fields = dict[str, Any]
 
 def data(*events: Any) -> bytes:
     """Events without names."""
-    return b"".join(
-        b"data: %b\n\n" % (each if isinstance(each, bytes) else _json(each)) for each in events
-    )
+    return b"".join(b"data: %b\n\n" % (each if isinstance(each, bytes) else _json(each)) for each in events)
 
 
 def named(*events: Fields) -> bytes:
@@ -51,12 +49,12 @@ def chat(*chunks: Fields, finish: str = "stop", done: bool = True) -> bytes:
     return data(*told, chunk({}, finish), usage, *([b"[DONE]"] if done else []))
 
 
-def piece(arguments: str, index: int = 0, id: str = "", name: str = "", **more: Any) -> Fields:
+def piece(arguments: str, index: int = 0, ident: str = "", name: str = "", **more: Any) -> Fields:
     """A piece of a call."""
     function: Fields = {"arguments": arguments}
     told: Fields = {"index": index, "function": function, **more}
-    if id:
-        told |= {"id": id, "type": "function"}
+    if ident:
+        told |= {"id": ident, "type": "function"}
         function["name"] = name or "weather"
     return {"tool_calls": [told]}
 
@@ -125,9 +123,7 @@ def _rungs(item: Fields, place: Fields) -> list[Fields]:
     for number, part in enumerate(item.get("content", ())):
         kind = "output_text" if part["type"] == "output_text" else "refusal"
         text = part.get("text") or part.get("refusal")
-        told.append(
-            {"type": f"response.{kind}.delta", **place, "content_index": number, "delta": text}
-        )
+        told.append({"type": f"response.{kind}.delta", **place, "content_index": number, "delta": text})
     for number, part in enumerate(item.get("summary", ())):
         told.append(
             {
@@ -138,15 +134,13 @@ def _rungs(item: Fields, place: Fields) -> list[Fields]:
             }
         )
     if item["type"] == "function_call":
-        told.append(
-            {"type": "response.function_call_arguments.delta", **place, "delta": item["arguments"]}
-        )
+        told.append({"type": "response.function_call_arguments.delta", **place, "delta": item["arguments"]})
     return told
 
 
-def message(*content: Fields, id: str = "msg_1", status: str = "completed") -> Fields:
+def message(*content: Fields, ident: str = "msg_1", status: str = "completed") -> Fields:
     """A message as an item."""
-    return {"type": "message", "id": id, "role": "assistant", "status": status, "content": list(content)}
+    return {"type": "message", "id": ident, "role": "assistant", "status": status, "content": list(content)}
 
 
 def output_text(text: str) -> Fields:
@@ -154,12 +148,12 @@ def output_text(text: str) -> Fields:
     return {"type": "output_text", "text": text, "annotations": []}
 
 
-def call_item(id: str, arguments: str) -> Fields:
+def call_item(ident: str, arguments: str) -> Fields:
     """A call as an item."""
     return {
         "type": "function_call",
-        "id": f"fc_{id}",
-        "call_id": id,
+        "id": f"fc_{ident}",
+        "call_id": ident,
         "name": "weather",
         "arguments": arguments,
         "status": "completed",
@@ -186,7 +180,7 @@ CLAUDE_USAGE = {
 
 def opened(**usage: Any) -> Fields:
     """How a message begins."""
-    told = {
+    told: Fields = {
         "id": "msg_up1",
         "type": "message",
         "role": "assistant",
@@ -224,9 +218,9 @@ def claude_thought(text: str, *signature: str) -> tuple[Fields, list[Fields]]:
     ]
 
 
-def claude_call(id: str, *pieces: str) -> tuple[Fields, list[Fields]]:
+def claude_call(ident: str, *pieces: str) -> tuple[Fields, list[Fields]]:
     """A call, its arguments in pieces."""
-    block = {"type": "tool_use", "id": id, "name": "weather", "input": {}}
+    block = {"type": "tool_use", "id": ident, "name": "weather", "input": {}}
     return block, [{"type": "input_json_delta", "partial_json": each} for each in pieces]
 
 
@@ -263,9 +257,7 @@ def candidate(*parts: Fields, finish: str = "", usage: Fields | None = None, **m
 def gemini(*parts: Fields, finish: str = "STOP") -> bytes:
     """A stream that tells each part in a piece of its own."""
     growing = {**GEMINI_USAGE, "candidatesTokenCount": 2, "totalTokenCount": 37}
-    return data(
-        *(candidate(part, usage=growing) for part in parts), candidate({"text": ""}, finish=finish)
-    )
+    return data(*(candidate(part, usage=growing) for part in parts), candidate({"text": ""}, finish=finish))
 
 
 def gemini_call(city: str, **more: Any) -> Fields:

@@ -73,6 +73,7 @@ NAMES = {
     66: "length is incomplete, a cut is failed",
 }
 
+RELAY = "relay/test_conversion.py::"
 SSE = "wire/test_sse.py::"
 CUTS = "wire/pairs/test_streams.py::test_a_stream_is_told_alike_under_every_cut"
 BREAKS = "relay/test_conversion.py::test_an_answer_that_breaks_off_is_never_told_as_whole"
@@ -123,10 +124,7 @@ ELSEWHERE: dict[int, tuple[str, ...]] = {
         "wire/test_usage.py::test_anthropic_sums_are_made_last",
         "wire/test_usage.py::test_a_later_number_replaces_an_earlier_one_but_zero_never_wipes_it",
     ),
-    17: (
-        "relay/test_conversion.py::"
-        "test_an_anthropic_client_learns_of_its_input_at_the_start_and_of_the_truth_at_the_end",
-    ),
+    17: (f"{RELAY}test_an_anthropic_client_learns_of_its_input_at_the_start_and_of_the_truth_at_the_end",),
     18: ("wire/test_usage.py::test_chat_input_contains_cached_and_output_contains_reasoning",),
     19: ("wire/test_usage.py::test_anthropic_writes_are_split_by_how_long_they_live",),
     20: (
@@ -142,7 +140,11 @@ ELSEWHERE: dict[int, tuple[str, ...]] = {
         "relay/test_media.py::test_no_private_address_is_ever_called",
         "relay/test_media.py::test_all_files_of_a_request_share_one_limit",
     ),
-    53: ("wire/pairs/test_round_trips.py::test_what_a_client_says_comes_back_as_it_was",),
+    53: (
+        "wire/neutral/test_anthropic_requests.py::test_all_that_the_format_can_say_comes_back",
+        "wire/neutral/test_chat_requests.py::test_what_a_client_says_comes_back_from_the_middle_as_it_was",
+        "wire/neutral/test_responses_requests.py::test_what_a_client_says_goes_back_as_it_was",
+    ),
     62: (BREAKS, "relay/test_attempts.py::test_the_official_clients_raise_on_a_failure_told_in_band"),
     63: ("relay/test_converted.py::test_a_vendors_refusal_is_told_in_the_clients_own_words",),
     65: (

@@ -49,7 +49,8 @@ COMMON: Mapping[str, Fields] = {
     ),
     "anthropic": claude(tools=CLAUDE_TOOLS, thinking={"type": "enabled", "budget_tokens": 2000}),
     "gemini": gemini(
-        tools=declared(), generationConfig={"thinkingConfig": {"thinkingBudget": 2000, "includeThoughts": True}}
+        tools=declared(),
+        generationConfig={"thinkingConfig": {"thinkingBudget": 2000, "includeThoughts": True}},
     ),
 }
 """What was asked for the answers of the corpus, by the client's format: with a tool, and with thinking."""
@@ -113,7 +114,9 @@ def streamed(upstream: str, client: str, pieces: Iterable[bytes]) -> tuple[bytes
 def told_stream(upstream: str, client: str, stream: bytes) -> str:
     """What the client sees of a stream, for people: one that broke off ends with what the relay tells."""
     out, watch = streamed(upstream, client, [stream])
-    return out.decode() + (f"(broken off: {watch.error.text})\n\n" if watch.error else "")
+    return out.decode().replace("\r\n", "\n") + (
+        f"(broken off: {watch.error.text})\n\n" if watch.error else ""
+    )
 
 
 def told_whole(upstream: str, client: str, body: bytes) -> Any:

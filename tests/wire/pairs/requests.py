@@ -42,15 +42,19 @@ def _chat(said: Any) -> Any:
 def chat_call(*calls: tuple[str, str], **more: Any) -> Fields:
     """What the model called, by id and city."""
     told = [
-        {"id": id, "type": "function", "function": {"name": "weather", "arguments": f'{{"city":"{city}"}}'}}
-        for id, city in calls
+        {
+            "id": ident,
+            "type": "function",
+            "function": {"name": "weather", "arguments": f'{{"city":"{city}"}}'},
+        }
+        for ident, city in calls
     ]
     return {"role": "assistant", "content": None, "tool_calls": told, **more}
 
 
-def chat_result(id: str, content: Any) -> Fields:
+def chat_result(ident: str, content: Any) -> Fields:
     """What came of a call."""
-    return {"role": "tool", "tool_call_id": id, "content": content}
+    return {"role": "tool", "tool_call_id": ident, "content": content}
 
 
 def chat_tool(name: str = "weather", schema: Any = SCHEMA) -> Fields:
@@ -63,14 +67,14 @@ def responses(*items: Any, **more: Any) -> Fields:
     return {"input": [_chat(each) for each in items or ("Hi",)], "store": False, **more}
 
 
-def item_call(id: str, city: str) -> Fields:
+def item_call(ident: str, city: str) -> Fields:
     """A call as an item."""
-    return {"type": "function_call", "call_id": id, "name": "weather", "arguments": f'{{"city":"{city}"}}'}
+    return {"type": "function_call", "call_id": ident, "name": "weather", "arguments": f'{{"city":"{city}"}}'}
 
 
-def item_result(id: str, output: Any) -> Fields:
+def item_result(ident: str, output: Any) -> Fields:
     """A result as an item."""
-    return {"type": "function_call_output", "call_id": id, "output": output}
+    return {"type": "function_call_output", "call_id": ident, "output": output}
 
 
 def flat_tool(name: str = "weather", schema: Any = SCHEMA) -> Fields:
@@ -93,14 +97,14 @@ def hears(*blocks: Fields) -> Fields:
     return {"role": "user", "content": list(blocks)}
 
 
-def use(id: str, city: str) -> Fields:
+def use(ident: str, city: str) -> Fields:
     """A call as a block."""
-    return {"type": "tool_use", "id": id, "name": "weather", "input": {"city": city}}
+    return {"type": "tool_use", "id": ident, "name": "weather", "input": {"city": city}}
 
 
-def result(id: str, content: Any, **more: Any) -> Fields:
+def result(ident: str, content: Any, **more: Any) -> Fields:
     """A result as a block."""
-    return {"type": "tool_result", "tool_use_id": id, "content": content, **more}
+    return {"type": "tool_result", "tool_use_id": ident, "content": content, **more}
 
 
 def words(text: str, **more: Any) -> Fields:
@@ -258,9 +262,7 @@ REQUESTS: dict[str, dict[str, Fields]] = {
     "35: empty results and empty texts": {
         "openai_chat": chat("Go.", chat_call(("c1", "Oslo"), content=""), chat_result("c1", ""), ""),
         "openai_responses": responses("Go.", item_call("c1", "Oslo"), item_result("c1", ""), ""),
-        "anthropic": claude(
-            "Go.", says(words(""), use("c1", "Oslo")), hears(result("c1", ""), words(""))
-        ),
+        "anthropic": claude("Go.", says(words(""), use("c1", "Oslo")), hears(result("c1", ""), words(""))),
         "gemini": gemini(
             "Go.", model({"text": ""}, function_call("Oslo")), user(function_response({})), user({"text": ""})
         ),
@@ -273,9 +275,7 @@ REQUESTS: dict[str, dict[str, Fields]] = {
     },
     "37: a result that looks like a reference": {
         "openai_chat": chat("Go.", chat_call(("c1", "Oslo")), chat_result("c1", '{"$ref":"#/x"}')),
-        "openai_responses": responses(
-            "Go.", item_call("c1", "Oslo"), item_result("c1", '{"$ref":"#/x"}')
-        ),
+        "openai_responses": responses("Go.", item_call("c1", "Oslo"), item_result("c1", '{"$ref":"#/x"}')),
         "anthropic": claude("Go.", says(use("c1", "Oslo")), hears(result("c1", '{"$ref":"#/x"}'))),
     },
     "38: one tool is forced, one call at a time": {
@@ -340,9 +340,7 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         ),
         "anthropic": claude(
             "Go.",
-            says(
-                anthropic_thought(), {"type": "redacted_thinking", "data": "hidden"}, use("c1", "Oslo")
-            ),
+            says(anthropic_thought(), {"type": "redacted_thinking", "data": "hidden"}, use("c1", "Oslo")),
             hears(result("c1", "rain")),
             tools=CLAUDE_TOOLS,
             thinking={"type": "enabled", "budget_tokens": 2000},
@@ -507,9 +505,7 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "gemini": gemini(user({"inlineData": {"mimeType": "application/pdf", "data": PDF}})),
     },
     "49: a sound": {
-        "openai_chat": chat(
-            hears({"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}})
-        ),
+        "openai_chat": chat(hears({"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}})),
         "gemini": gemini(user({"inlineData": {"mimeType": "audio/wav", "data": WAV}})),
     },
     "49: a film": {
