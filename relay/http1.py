@@ -33,9 +33,9 @@ LINES, LINE, HEAD = 512, 8 << 10, 64 << 10
 SMALL_HEAD = LINES * len("a:\r\n")
 """No head below this breaks one of those bounds."""
 HIGH_WATER, TAKEN = 64 << 10, 32 << 10
-"""Bytes of an answer that wait to be taken before upstream has to wait, and most that are taken at a time. A
-socket may give eight times that at once, of which a client that does not read would hold a copy at each place
-on the way."""
+"""Bytes of an answer that wait to be taken before upstream has to wait, and most that come off the socket, or
+are taken, at a time. The loop by itself would read eight times that at once, of which a client that does not
+read would hold a copy at each place on the way."""
 
 _URL = re.compile(
     r"(https?)://(\[[0-9a-fA-F:.]+\]|[^\[\]/?#@\\:\x00-\x20\x7f]+)(?::(\d{1,5}))?(/[^#\x00-\x20\x7f]*|\?[^#\x00-\x20\x7f]*)?",
@@ -107,21 +107,23 @@ def words(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection, and the answer that it receives: `status` is 0 until the head is here, `headers` have
     lower-case names, `received` is how many bytes of the body were read, `over` tells that no more will come,
     `failure` why, where that is not the answer's own end."""
 
     __slots__ = (
         "_body", "_bodyless", "_feed", "_head", "_may_write", "_parser", "_paused", "_pool", "_raw",
-        "_reusable", "_sent", "_size", "_timer", "_timer_due", "_waiter", "_waits_until", "closed", "failure",
-        "headers", "loop", "on_body", "on_header", "origin", "over", "received", "status", "transport",
+        "_reusable", "_room", "_sent", "_size", "_timer", "_timer_due", "_waiter", "_waits_until", "closed",
+        "failure", "headers", "loop", "on_body", "on_header", "origin", "over", "received", "status",
+        "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
 
     def __init__(self, pool: Pool, origin: Origin) -> None:
         self._pool = pool
+        self._room = pool.room
         self.origin = origin
         self.loop = asyncio.get_running_loop()
         self._raw: dict[bytes, bytes] = {}
@@ -237,7 +239,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next read goes. All connections share it: what is read is taken at once."""
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._room[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
+        """Takes one read."""
         try:
             self._feed(data)
         except (HttpParserError, HttpParserUpgrade, Malformed) as error:
@@ -403,6 +413,8 @@ class Pool:
 
     def __init__(self, dialer: Dialer, *, tls: ssl.SSLContext) -> None:
         self.all: set[Connection] = set()
+        self.room = memoryview(bytearray(TAKEN))
+        """What its connections read into."""
         self._dialer = dialer
         self._tls = tls
         self._idle: dict[Origin, dict[Connection, float]] = {}
