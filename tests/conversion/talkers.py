@@ -200,7 +200,7 @@ class Anthropic:
             "system": "be brief",
             "messages": self.history,
             "tools": [{"name": name, "description": name, "input_schema": SCHEMA} for name in TOOLS],
-            "thinking": {"type": "enabled", "budget_tokens": BUDGET},
+            "thinking": {"type": "enabled", "budget_tokens": BUDGET, "display": "summarized"},
         }
         opening = None
         if stream:

@@ -13,8 +13,8 @@ from tests.conversion.talkers import TOOLS, talking
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 
 MODELS = {
-    "openai_chat": "gpt-5",
-    "openai_responses": "gpt-5",
+    "openai_chat": "gpt-5.1",
+    "openai_responses": "gpt-5.1",
     "anthropic": "claude-sonnet-4-5",
     "gemini": "gemini-3-pro-preview",
 }
