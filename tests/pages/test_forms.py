@@ -241,6 +241,7 @@ def test_a_row_that_holds_a_secrets_way_stays_with_its_provider(
     posted = key_form(provider=str(other.pk)) | {
         "format": "openai_chat",
         "base_url": "https://api.example.com/v1",
+        "when_client_leaves": "abort",
     }
     assert post(client_of_root, world.address(model, "change", row.pk), posted).status_code == 302
     row.refresh_from_db()
@@ -253,6 +254,7 @@ def test_an_endpoint_inside_is_saved_with_a_warning_until_it_is_allowed(client_o
         "provider": provider.pk,
         "format": "gemini",
         "base_url": "http://10.1.2.3:8000",
+        "when_client_leaves": "abort",
         "is_active": "on",
     }
     answer = post(client_of_root, reverse("admin:providers_endpoint_add"), posted)

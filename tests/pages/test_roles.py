@@ -32,6 +32,7 @@ def browser_of(name: str, *permissions: str) -> Client:
 
 MOVED = {
     "format": "openai_chat", "base_url": "https://evil.example.com", "proxy": "http://evil.example.com:3128",
+    "when_client_leaves": "abort",
     "allow_private": "on", "is_active": "on", "headers": "", **management("state"),
 }  # fmt: skip
 
