@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from tests.counts import ROOT
 from tests.wire.pairs.answers import STREAMS, WHOLE
 from tests.wire.pairs.requests import (
     CHAT_TOOLS,
@@ -28,6 +29,7 @@ from wire.neutral.requests import CannotHold, Request, Target, Written, told
 from wire.neutral.translate import Translation, translated
 from wire.types import BadFrame, BadRequest, Brief
 
+PAGE = ROOT / "docs/conversion.md"
 GOLDEN = Path(__file__).parent / "golden"
 PAIRS = [(one, other) for one in DIALECTS for other in DIALECTS if one != other]
 MODELS = {
@@ -147,6 +149,34 @@ def golden() -> Iterator[tuple[str, str]]:
             f"# {name}\n\n{told_stream(one, other, by[one])}" for name, by in STREAMS.items() if one in by
         )
         yield f"streams/{one}-to-{other}.sse", "".join(streams)
+
+
+def table() -> str:
+    """What becomes of the requests of the corpus, for docs/conversion.md: a line for each case, a column for
+    each format that a request goes to."""
+    lines = [f"| asked for | {' | '.join(DIALECTS)} |", f"|{' --- |' * (len(DIALECTS) + 1)}"]
+    for case, by in REQUESTS.items():
+        numbers, _, name = case.partition(": ")
+        cells = [_cell([written(one, other, by[one]) for one in by if one != other]) for other in DIALECTS]
+        lines.append(f"| {name} ({', '.join(numbers.split())}) | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(found: list[Fields]) -> str:
+    if not found:
+        return "its own"
+    if all("body" not in each for each in found):
+        return "not taken"
+    dropped = dict.fromkeys(name for each in found for name in each.get("dropped", ()))
+    told = [f"drops {', '.join(f'`{name}`' for name in dropped)}"] if dropped else ["yes"]
+    return "; ".join([*told, *(["not of every format"] if any("body" not in each for each in found) else [])])
+
+
+def documented(page: str) -> str:
+    """The page with the table between its marks."""
+    before, mark, rest = page.partition("<!-- corpus -->\n")
+    _, end, after = rest.partition("<!-- end of corpus -->")
+    return before + mark + table() + end + after
 
 
 def pretty(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.wire.pairs.kit import GOLDEN, PAIRS, golden
+from tests.wire.pairs.kit import GOLDEN, PAGE, PAIRS, documented, golden
 
 EXPECTED = dict(golden())
 
@@ -23,3 +23,8 @@ def test_the_corpus_has_nothing_else() -> None:
 def test_every_pair_has_requests_replies_and_streams(one: str, other: str) -> None:
     for folder, kind in (("requests", "json"), ("replies", "json"), ("streams", "sse")):
         assert EXPECTED[f"{folder}/{one}-to-{other}.{kind}"]
+
+
+def test_the_table_of_the_docs_is_that_of_the_corpus() -> None:
+    page = PAGE.read_text()
+    assert documented(page) == page
