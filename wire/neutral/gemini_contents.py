@@ -141,7 +141,7 @@ class _Reader:
         for key, read in _MEDIA.items():
             if key in fields and fields.get("thought") is not True:
                 return read(fields, where), "own"
-        if "text" not in fields and any(key in fields for key in _FOREIGN):
+        if "text" not in fields and rest_of(fields, _SIGNED):
             return Foreign(NAME, raw), "own"
         text = text_at(fields.get("text"), f"{where}.text")
         extras = bag(rest_of(fields, ("text", *_SIGNED)))
@@ -275,4 +275,3 @@ def _media_extras(fields: Fields, key: str, inner: Fields) -> Any:
 
 
 _MEDIA: Final[Mapping[str, Callable[[Fields, str], Media]]] = {"inlineData": _inline, "fileData": _file}
-_FOREIGN: Final = (*_MEDIA, "executableCode", "codeExecutionResult", "toolCall", "toolResponse")

@@ -687,6 +687,11 @@ def test_case_39_names_that_do_not_fit_are_changed_and_told() -> None:
     assert body["contents"][2]["parts"][0]["functionResponse"]["name"] == name
 
 
+def test_case_53_a_part_that_nobody_knows_is_no_empty_text() -> None:
+    (turn,) = said({"role": "user", "parts": [{"text": "Hi"}, {"hologram": {"a": 1}}]}).turns
+    assert turn.parts[1] == Foreign("gemini", {"hologram": {"a": 1}})
+
+
 def test_case_40_tools_that_another_vendor_runs_are_dropped_and_told() -> None:
     tools = (BuiltIn("anthropic", "web_search_20250305", {}), Tool("t"))
     body, out = written(foreign(user("go"), tools=tools))

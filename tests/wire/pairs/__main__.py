@@ -1,5 +1,5 @@
-"""`python -m tests.wire.pairs` writes the golden corpus anew, and its table in docs/conversion.md. What changed
-is to be read line by line, beside the 66 cases, before it is committed."""
+"""`python -m tests.wire.pairs` writes the golden corpus anew, and its table in docs/conversion.md. What
+changed is to be read line by line, beside the 66 cases, before it is committed."""
 
 from __future__ import annotations
 
