@@ -74,7 +74,9 @@ class Catalog:
         return tuple(
             each
             for each in (entry.candidates if entry else ())
-            if each.target.format != wire_format and each.skipped not in NOT_SERVED
+            if each.target.format != wire_format
+            and each.target.endpoint_id
+            and each.skipped not in NOT_SERVED
         )
 
     def keys_at(self, endpoint_id: int) -> int:

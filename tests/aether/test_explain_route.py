@@ -15,7 +15,7 @@ from django.utils import timezone
 from aether.management.commands.explain_route import table
 from consumers.models import ApiKey, Consumer
 from providers.machine import KeyState
-from providers.models import Deployment, Key, Provider
+from providers.models import Deployment, Key, Model, Provider
 from tests.pages import world
 from usage.models import Outcome
 from usage.refusal import RANDOM, Rule, refusal_id
@@ -71,6 +71,7 @@ def test_it_tells_what_the_machine_holds_against_a_key_and_until_when() -> None:
 
 @pytest.mark.usefixtures("api_key")
 def test_it_prints_json_for_machines() -> None:
+    Model.objects.update(conversion="off")
     told = json.loads(run("acme-fast", "--api-key", PREFIX, "--format", "gemini", "--json"))
     assert (told["status"], told["targets"], told["live"]) == (503, [], False)
     assert told["error"] == "No upstream for acme-fast is in service right now."

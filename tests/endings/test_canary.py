@@ -81,7 +81,7 @@ def prepare(bearer: bool) -> Callable[[str], None]:
     def fill(_: str) -> None:
         provider = Provider.objects.get()
         for fault in FAULTS:
-            model = Model.objects.create(name=name_of(fault), price_input=1, price_output=2)
+            model = Model.objects.create(name=name_of(fault), price_input=1, price_output=2, conversion="off")
             play = f"sim.leak.fault-{fault}{PACE.get(fault, '')}"
             Deployment.objects.create(model=model, provider=provider, upstream_name=play)
         for secret, formats in zip(KEYS, FORMATS, strict=True):

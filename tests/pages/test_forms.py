@@ -77,6 +77,7 @@ def post(client: Client, url: str, data: dict[str, Any]) -> Any:
 MODEL: dict[str, str] = {
     "name": "fast",
     "is_active": "on",
+    "conversion": "lenient",
     "context_window": "200000",
     "max_output_tokens": "32000",
 }

@@ -170,7 +170,6 @@ class TestSkipped:
             (lambda: Key.objects.all().delete(), "no key"),
             (lambda: Deployment.objects.update(formats=["gemini"]), "format not served for this model"),
             (lambda: Key.objects.update(formats=["gemini"]), "key not used for this format"),
-            (lambda: Model.objects.update(allowed_formats=["gemini"]), "format not allowed on this model"),
             (lambda: Key.objects.update(allowed_models=[987_654]), "key not allowed on this model"),
             (lambda: Key.objects.update(allowed_models={"not": "a list"}), "key not allowed on this model"),
             (lambda: Key.objects.update(sealed="v1.test.AAAA"), "secret cannot be opened"),

@@ -28,7 +28,9 @@ def more_models(url: str) -> None:
     key = Key(provider=other, name="k")
     key.set_secret("sk-other-0123456789")
     key.save()
-    model = Model.objects.create(name="claude", price_input=1, price_output=1, context_window=1000)
+    model = Model.objects.create(
+        name="claude", price_input=1, price_output=1, context_window=1000, conversion="off"
+    )
     Deployment.objects.create(model=model, provider=other, upstream_name="sim")
 
 

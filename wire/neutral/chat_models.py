@@ -57,7 +57,7 @@ _MODELS: Final = tuple(
 _OTHERS: Final = Abilities()
 """Of whom nothing is known: some vendors refuse a request with an effort that its model does not take (Groq,
 xAI)."""
-_USUAL: Final = ("none", "low", "medium", "high")
+USUAL: Final = ("none", "low", "medium", "high")
 """Efforts of vendors who are said to take them."""
 UNSUPPORTED: Final = {
     "temperature": 1,
@@ -105,7 +105,7 @@ def effort_fields(
         return {"reasoning": _object(effort)}, []
     if "thinking_object" in quirks:
         return {"thinking": {"type": "disabled" if effort.enabled is False else "enabled"}}, []
-    levels = able.levels or (_USUAL if "reasoning_effort" in quirks else ())
+    levels = able.levels or (USUAL if "reasoning_effort" in quirks else ())
     if "no_reasoning_effort" in quirks or not levels:
         return {}, ["effort"] if effort.enabled is not False or able.thinks else []
     if effort.enabled is False:

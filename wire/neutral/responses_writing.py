@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from wire.jsons import dumps
-from wire.neutral.chat_models import abilities, nearest
+from wire.neutral.chat_models import USUAL, abilities, nearest
 from wire.neutral.efforts import BUDGETS, level_of
 from wire.neutral.names import fitted, renamed
 from wire.neutral.parts import Text, ToolCall, Turn
@@ -81,6 +81,8 @@ class _Writer:
         self.request = request
         self.ours = request.origin == ORIGIN
         self._able = abilities(target.model)
+        if not self._able.levels and "reasoning_effort" in target.quirks:
+            self._able = msgspec.structs.replace(self._able, levels=USUAL)
         self.dropped: list[str] = []
         self.names: dict[str, str] = {}
         self._renamed: dict[str, str] = {}

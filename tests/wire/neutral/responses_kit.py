@@ -22,7 +22,7 @@ from wire.types import Brief
 RESPONSES = Responses()
 ORIGIN = "openai_responses"
 ID = "0192aabb-ccdd-7000-8000-000000000000"
-TARGET = Target("up")
+TARGET = Target("up", quirks=frozenset({"reasoning_effort"}))
 _EVENTS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["type"].annotation)[0]: model
     for model in get_args(get_args(ResponseStreamEvent)[0])
