@@ -239,7 +239,7 @@ class MessageWatch(Watch):
 
 def _opens_with_content(block: Mapping[str, Any]) -> bool:
     """A tool call or a result is content from its first event, text and thinking only once there is some."""
-    kind = block.get("type")
+    kind = as_text(block.get("type"))
     return bool(block.get("text") or block.get("thinking")) if kind in _OPENING_BLOCKS else bool(kind)
 
 

@@ -218,7 +218,7 @@ class GeminiWatch(Watch):
 
     def __init__(self, brief: Brief, max_event: int = MAX_EVENT) -> None:
         super().__init__(brief, max_event)
-        self._finished: set[Any] = set()
+        self._finished: set[int] = set()
 
     def usage(self) -> Usage:
         """The tokens derived from all reports so far."""
@@ -279,7 +279,8 @@ class GeminiWatch(Watch):
             reason = _reason(candidate.get("finishReason"))
             if reason:
                 self._finish_reason = reason
-                self._finished.add(candidate.get("index") or 0)
+                index = candidate.get("index")
+                self._finished.add(index if isinstance(index, int) else 0)
             self.meaningful = self.meaningful or bool(reason) or _has_content(candidate)
         blocked = _blocked(event)
         if blocked:

@@ -160,6 +160,13 @@ def test_an_error_has_its_real_status_first_or_later(kind: str, status: int) -> 
         assert followed.out == before
 
 
+@pytest.mark.parametrize("kind", [[], {}, 7, None])
+def test_a_block_whose_type_is_no_word_is_no_answer_yet(kind: object) -> None:
+    watch = ANTHROPIC.watch(BRIEF)
+    watch.feed(frame({"type": "content_block_start", "index": 0, "content_block": {"type": kind}}))
+    assert not watch.meaningful
+
+
 def test_the_output_count_of_the_start_is_not_final() -> None:
     stream = transcript("anthropic/truncated.sse")
     usage = run_watch(ANTHROPIC.watch(BRIEF), [stream]).usage

@@ -271,6 +271,12 @@ def test_several_candidates_must_all_finish() -> None:
     assert half.ended
 
 
+@pytest.mark.parametrize("index", [{}, [], None, "0"])
+def test_an_index_that_is_none_is_that_of_the_one_candidate(index: object) -> None:
+    only = chunk({"candidates": [{"index": index, "finishReason": "STOP"}]})
+    assert GEMINI.watch(BRIEF).feed(only) == Passed(end=only)
+
+
 def test_usage_before_the_end_is_not_final() -> None:
     followed = run_watch(GEMINI.watch(BRIEF), [transcript("gemini/truncated.sse")])
     assert (followed.usage.output_tokens, followed.usage.final) == (190, False)

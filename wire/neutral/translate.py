@@ -98,7 +98,7 @@ class Translation:
         """Tells end of file."""
         passed = self._take(self._inner.finish())
         if self._late and self._inner.ended:
-            passed = Passed(passed.out, passed.end + self._end())
+            passed = self._ended(passed.out)
         return passed
 
     def _take(self, passed: Passed) -> Passed:
@@ -108,7 +108,13 @@ class Translation:
         if self._failed() or not self._inner.ended:
             return Passed(out)
         out += self._told(passed.end)
-        return Passed(out) if self._late else Passed(out, self._end())
+        return Passed(out) if self._late else self._ended(out)
+
+    def _ended(self, out: bytes) -> Passed:
+        """What is told with the end. What could not be told to its end is no end: it goes out at once, and
+        the error follows."""
+        end = self._end()
+        return Passed(out, end) if self.error is None else Passed(out + end)
 
     def _failed(self) -> bool:
         self.error = self.error or self._inner.error

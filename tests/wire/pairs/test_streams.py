@@ -10,7 +10,7 @@ import pytest
 from tests.counts import count
 from tests.wire.cuts import every_cut
 from tests.wire.pairs import clients
-from tests.wire.pairs.answers import STREAMS, WHOLE
+from tests.wire.pairs.answers import OSLO, STREAMS, WHOLE, claude_call, named, opened
 from tests.wire.pairs.kit import BRIEF, PAIRS, asked, streamed, translation
 from wire import DIALECTS, FORMATS
 from wire.neutral.collect import fold
@@ -108,3 +108,28 @@ def test_a_stream_that_breaks_off_anywhere_is_never_told_as_whole(upstream: str,
         told = b"".join(each.out + each.end for each in passed)
         assert any(each.end for each in passed) is watch.ended
         assert watch.ended or whole.startswith(told)
+
+
+def test_what_came_before_a_part_that_cannot_be_told_is_no_end() -> None:
+    """Calls that are open to the last are told with the end, and the second of them cannot be."""
+    stream = named(
+        opened(),
+        *(
+            {"type": "content_block_start", "index": at, "content_block": claude_call(f"c{at}")[0]}
+            for at in (0, 1)
+        ),
+        *(
+            {
+                "type": "content_block_delta",
+                "index": at,
+                "delta": {"type": "input_json_delta", "partial_json": text},
+            }
+            for at, text in enumerate([OSLO, '{"ci'])
+        ),
+        {"type": "message_stop"},
+    )
+    watch = translation("anthropic", "gemini")
+    passed = [watch.feed(stream), watch.finish()]
+    assert b"Oslo" in b"".join(each.out for each in passed)
+    assert b"".join(each.end for each in passed) == b""
+    assert watch.error is not None
