@@ -25,6 +25,7 @@ from providers.cells import (
     working,
 )
 from providers.condition import HealthActions, ProviderHealth
+from providers.conformanceadmin import ConformanceActions
 from providers.drilladmin import DrillAdmin  # noqa: F401 - a page of this app
 from providers.forms import FIELDS, EndpointForm, KeyForm
 from providers.inlines import (
@@ -141,7 +142,7 @@ class ProviderAdmin(ProviderActions, ProviderHealth, Switch[Provider], Picked[Pr
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(EndpointActions, HealthActions[Endpoint], Guarded, Switch[Endpoint]):
+class EndpointAdmin(EndpointActions, ConformanceActions, HealthActions[Endpoint], Guarded, Switch[Endpoint]):
     form = EndpointForm
     fields_as = FIELDS
     list_display = ("format", "provider_shown", "base_url", "switched_shown", "state_shown", "private_shown")
@@ -181,7 +182,10 @@ class EndpointAdmin(EndpointActions, HealthActions[Endpoint], Guarded, Switch[En
     )
     inlines = (EndpointStateInline,)
     actions = ("test", *Switch.actions, "recover", "probe")
-    actions_detail = ("test_one", "probe_one", "recover_one", "park_one", *Switch.actions_detail)
+    actions_detail = (
+        "test_one", "conformance_one", "probe_one", "recover_one", "park_one", "forget_one",
+        *Switch.actions_detail,
+    )  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: Endpoint | None = None) -> tuple[Any, ...]:
         # Moved to another provider, an endpoint would be sent that provider's keys.

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ValidationError
 
 from changes.feed import latest
+from providers import conformance
 from providers.checks import FORMATS, check_base_url, check_headers, check_proxy, check_secret
 from providers.dialer import Forbidden, check_host
 from providers.failurerules import FailureRule as RuleRow
@@ -34,7 +35,7 @@ from usage.pricing import Price
 
 logger = logging.getLogger(__name__)
 
-KINDS = frozenset({"provider", "endpoint", "key", "model", "deployment", "failurerule"})
+KINDS = frozenset({"provider", "endpoint", "key", "model", "deployment", "failurerule", "conformance"})
 """Kinds of `Change` after which a catalog is stale."""
 
 NOT_SERVED = frozenset({"format not served", "format not served for this model"})
@@ -99,13 +100,14 @@ class Catalog:
 
 
 def build() -> Catalog:
-    """Reads the tables, in seven queries whatever their size. A row that cannot be used never fails the
+    """Reads the tables, in eight queries whatever their size. A row that cannot be used never fails the
     whole: its candidates say why they are skipped. Blocking; raises django.db.Error."""
     # The revision comes first: a change that commits between these queries is then newer than the catalog,
     # and the catalog is built once more.
     revision = latest()
     providers = {each.pk: each for each in Provider.objects.all()}
     supplies = {pk: _Supply(provider) for pk, provider in providers.items()}
+    refused = conformance.refusals()
     for endpoint in Endpoint.objects.order_by("pk"):
         if supply := supplies.get(endpoint.provider_id):
             supply.places[endpoint.format] = _place(endpoint)
@@ -125,7 +127,9 @@ def build() -> Catalog:
     entries: dict[int, ModelEntry] = {}
     candidates: dict[tuple[int, str], tuple[Candidate, ...]] = {}
     for pk, model in models.items():
-        offers = [_Offer(each, supplies[each.provider_id], *_price(each)) for each in deployments[pk]]
+        offers = [
+            _Offer(each, supplies[each.provider_id], *_price(each), refused) for each in deployments[pk]
+        ]
         for wire_format in FORMATS:
             candidates[pk, wire_format] = tuple(
                 candidate for offer in offers for candidate in _candidates(model, offer, wire_format)
@@ -191,12 +195,21 @@ class _Supply:
 
 @dataclass(slots=True)
 class _Offer:
-    """A deployment at its provider, with its price or why that cannot be read."""
+    """A deployment at its provider, with its price or why that cannot be read, and what conformance found
+    refused of every endpoint and model."""
 
     row: Deployment
     supply: _Supply
     price: Price | None
     problem: str
+    refused: Mapping[tuple[int, str], frozenset[str]]
+
+    def refused_at(self, endpoint_id: int) -> frozenset[str]:
+        """What this endpoint was found to refuse of it. An operator's own word counts instead."""
+        none: frozenset[str] = frozenset()
+        return (
+            none if self.row.capabilities else self.refused.get((endpoint_id, self.row.upstream_name), none)
+        )
 
 
 def ids(value: Any) -> frozenset[int] | None:
@@ -347,6 +360,7 @@ def _target(model: Model, offer: _Offer, wire_format: str, place: _Place | None)
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
         capabilities=frozenset(offer.row.capabilities) or None,
+        refused=offer.refused_at(place.fields["endpoint_id"]) if place else frozenset(),
         **(place.fields if place else {"endpoint_id": 0, "base_url": ""}),
     )
 

@@ -21,6 +21,7 @@ from providers.checks import (
     check_proxy,
     check_quirks,
 )
+from providers.conformance import Conformance  # noqa: F401 - one of this app's tables
 from providers.drills import Drill  # noqa: F401 - one of this app's tables
 from providers.events import StateEvent  # noqa: F401 - one of this app's tables
 from providers.failurerules import FailureRule  # noqa: F401 - one of this app's tables

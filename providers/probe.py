@@ -72,7 +72,7 @@ def fetch_models(endpoint: Endpoint, key: Key | None = None) -> list[str]:
         raise ProbeError(
             _("%(endpoint)s is not called: %(problem)s.") % {"endpoint": endpoint, "problem": problem}
         )
-    headers = _headers(endpoint, key or _live_key(endpoint))
+    headers = headers_of(endpoint, key or live_key(endpoint))
     deadline = time.monotonic() + SECONDS
     try:
         with dialer.client(
@@ -88,11 +88,12 @@ def fetch_models(endpoint: Endpoint, key: Key | None = None) -> list[str]:
             % {"endpoint": endpoint}
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-        raise ProbeError(_words(error, endpoint)) from None
+        raise ProbeError(words_of(error, endpoint)) from None
     return sorted(names)[:MOST_MODELS]
 
 
-def _live_key(endpoint: Endpoint) -> Key:
+def live_key(endpoint: Endpoint) -> Key:
+    """The first of the provider's keys that is used at this endpoint. Raises ProbeError."""
     for key in endpoint.provider.keys.filter(is_active=True).order_by("priority", "pk"):
         if not key.formats or endpoint.format in key.formats:
             return key
@@ -101,7 +102,8 @@ def _live_key(endpoint: Endpoint) -> Key:
     )
 
 
-def _headers(endpoint: Endpoint, key: Key) -> dict[str, str]:
+def headers_of(endpoint: Endpoint, key: Key) -> dict[str, str]:
+    """What goes with every request of ours, the credential among it. Raises ProbeError."""
     try:
         secret = key.secret()
     except Unsealable:
@@ -199,7 +201,8 @@ def _refusal(status: int, endpoint: Endpoint) -> str:
     return _("%(endpoint)s answers with status %(status)s.") % told
 
 
-def _words(error: Exception, endpoint: Endpoint) -> str:
+def words_of(error: Exception, endpoint: Endpoint) -> str:
+    """What a failed connection means, for people."""
     told = {"endpoint": endpoint, "host": urlsplit(endpoint.base_url).hostname}
     if isinstance(error, httpx.TimeoutException):
         return _("%(endpoint)s did not answer in time.") % told

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 ERRORS = frozenset(range(400, 600))
 """Statuses that an error can have; one inside a 200 counts as the status that it means."""
 REMOVED = "[removed]"
-"""Stands in what people see of an error for what was taken out of it (`relay.scrub`)."""
+"""Stands in what people see of an error for what was taken out of it (`providers.scrub`)."""
 _STATUS = re.compile(r"[45]\d\d|[45]xx")
 
 

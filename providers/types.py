@@ -29,7 +29,8 @@ class Target:
     operator wrote them. `credential_style` is "" for the format's own way or "bearer". `price` is what the
     consumer is billed by, None: unpriced. `cost_multiplier` is in units of 1e-12. `free`: own cost counts as
     0. Lower priorities go first. `context_window` and `max_output_tokens` are tokens. `capabilities` are what
-    the deployment offers, `key_capabilities` the key; None: everything. An `exclusive` key serves only
+    the deployment offers, `key_capabilities` the key; None: everything. `refused` are capabilities that
+    the vendor refused when conformance was run, where no operator named any. An `exclusive` key serves only
     requests that need one of its own. `limits` are those of its key, endpoint and provider that have one.
     """
 
@@ -66,6 +67,7 @@ class Target:
     max_output_tokens: int = 32_000
     capabilities: frozenset[str] | None = None
     key_capabilities: frozenset[str] | None = None
+    refused: frozenset[str] = frozenset()
     exclusive: bool = False
     affinity_seconds: int = 0
     limits: tuple[Limit, ...] = ()

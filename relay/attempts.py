@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 import orjson
 
+from providers.scrub import CAP, scrub, secrets_of
 from providers.types import Target
 from relay import headers as header_rules
 from relay.affinity import Session
@@ -23,7 +24,6 @@ from relay.payload import Payload, Sendable
 from relay.retries import Group
 from relay.routes import Route
 from relay.scheduler import Plan, Skipped, explain
-from relay.scrub import CAP, scrub, secrets_of
 from relay.slots import Slot
 from relay.turns import Turns
 from relay.upstream import Opened, Outgoing

@@ -34,6 +34,7 @@ from relay.refusals import internal, render, telling_id, too_large
 from relay.routes import MODELS, Match, allowed_methods, match
 from relay.scheduler import (
     EXCLUSIVE,
+    FOUND,
     LACKING,
     OF_KEYS,
     UNPRICED,
@@ -390,7 +391,7 @@ def _nobody(entry: ModelEntry, reasons: set[str], *, pinned: bool) -> RelayError
         )
     lacking = sorted(reason for reason in reasons if reason.startswith(LACKING))
     if lacking and reasons <= {*lacking, EXCLUSIVE, *NOT_SERVED}:
-        missing = lacking[0].removeprefix(f"{LACKING}: ")
+        missing = lacking[0].removeprefix(f"{LACKING}: ").removesuffix(FOUND)
         text = f"No upstream of {entry.name} offers what this request needs: {missing}."
         return Refused(Fault("invalid_request", text))
     if UNPRICED in reasons:

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from providers.catalog import Catalog
+from providers.scrub import scrub, secrets_of
 from providers.types import Target
 from relay import headers as header_rules
 from relay.errors import UpstreamFailure
 from relay.failover import meant
 from relay.health import Health, Turn
 from relay.probes import EARLY, Place, Probe, Probes
-from relay.scrub import scrub, secrets_of
 from relay.upstream import Outgoing, Upstream
 from wire import FORMATS, azure
 from wire.urls import MODELS_PATH, join

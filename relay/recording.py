@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
+from providers.scrub import CREDENTIAL
 from relay.context import StreamContext
-from relay.scrub import CREDENTIAL
 from usage.bodies import Recorded
 
 KEPT_FOR_MS = 7 * 24 * 3600 * 1000

@@ -18,6 +18,8 @@ UNPRICED = "no price yet"
 EXCLUSIVE = "kept for requests that need what it alone offers"
 LACKING = "capability missing"
 """With what is missing behind it, as `LACKING: vision`."""
+FOUND = " (refused when conformance was run)"
+"""Stands behind what no operator said, but a vendor."""
 OF_KEYS = frozenset({"context_1m", "cache_1h"})
 """Capabilities that depend on the key's contract, and not on the model alone."""
 ALIKE = math.log(1.25)
@@ -113,8 +115,8 @@ def plan(
 def unfit(target: Target, needs: frozenset[str]) -> str:
     """Why a target does not suit a request with these needs; "" where it does.
 
-    Deployment and key may name what they offer; who names nothing offers everything. A key's word counts for
-    what is its own (`OF_KEYS`), and adds to the deployment's."""
+    Deployment and key may name what they offer; who names nothing offers everything, less what the vendor was
+    found to refuse. A key's word counts for what is its own (`OF_KEYS`), and adds to the deployment's."""
     offered, of_key = target.capabilities, target.key_capabilities
     missing = [
         need
@@ -124,6 +126,9 @@ def unfit(target: Target, needs: frozenset[str]) -> str:
     ]
     if missing:
         return f"{LACKING}: {', '.join(missing)}"
+    found = sorted((needs & target.refused) - (of_key or frozenset()))
+    if found:
+        return f"{LACKING}: {', '.join(found)}{FOUND}"
     if target.exclusive and not needs & (of_key or frozenset()):
         return EXCLUSIVE
     return ""

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from simulator import pupil
 from simulator.ask import Ask, Tool
 from simulator.options import HOSTILE, LAZY, Options
 from simulator.signing import digest
@@ -205,7 +206,8 @@ def _distinct(call: Call, number: int, ask: Ask, tag: str) -> Call:
 
 
 def _thoughts(ask: Ask, options: Options) -> list[str]:
-    if (options.think is None and not ask.think) or (options.strict and ask.hushed):
+    asked = pupil.thinks(ask) if options.words == "obey" else ask.think
+    if (options.think is None and not asked) or (options.strict and ask.hushed):
         return []
     told = words(f"Step {ask.rounds + 1}: {THOUGHTS}" if options.strict else THOUGHTS)
     return _repeat(THOUGHTS, Options(chunks=options.think)) if options.think else told
@@ -217,6 +219,8 @@ def _text(ask: Ask, options: Options, calls: tuple[Call, ...]) -> list[str]:
     if ask.json or options.json:
         said = orjson.dumps(sample(ask.schema) if ask.schema else {"answer": "Paris", "sure": True}).decode()
         return pieces(said, options.size or 8)
+    if options.words == "obey":
+        return words(pupil.answer(ask))
     source = {"utf8": UTF8, "echo": ask.prompt or TEXT}.get(
         options.words, AFTER_TOOL if ask.answered else TEXT
     )

@@ -50,6 +50,7 @@ class Options:
     retry: str = ""
     leak: bool = False
     nested: bool = False
+    refuses: tuple[str, ...] = ()
     plain: bool = True
     """True where the name holds no option at all."""
 
@@ -118,7 +119,19 @@ def _retry(text: str) -> str:
     return text if text == "date" else str(_number(10**6)(text))
 
 
+def _some_of(*names: str) -> Callable[[str], tuple[str, ...]]:
+    def read(text: str) -> tuple[str, ...]:
+        parts = tuple(text.split("_"))
+        if not set(parts) <= set(names):
+            raise BadOptionError("some of " + ", ".join(names) + " are needed, with _ between them")
+        return parts
+
+    return read
+
+
 MINUTES_10 = 600_000
+REFUSED = ("images", "schema", "stop", "streams", "thinking", "tools")
+"""Parts of a request that a vendor may refuse."""
 HOSTILE = {
     "negative": b"-1",
     "huge": b"9223372036854775808",
@@ -158,6 +171,8 @@ GRAMMAR = (
     Option("bytes-N", "bytes", _number(2**32), "text of N characters; also the size of huge, gzip-bomb"),
     Option("utf8", "words", _flag("utf8"), "text with letters of two, three and four bytes"),
     Option("echo", "words", _flag("echo"), "the answer repeats the last user text"),
+    Option("obey", "words", _flag("obey"), "do what a small exercise asks: say a word, count, name a colour"),
+    Option("no-PARTS", "refuses", _some_of(*REFUSED), "refuse requests that have one of these parts"),
     Option("limit", "limit", _flag(), "obey the request's limit of output tokens"),
     Option("in-N", "input", _number(10**9), "input tokens, cache reads, writes and tool use included"),
     Option("out-N", "output", _number(10**9), "output tokens, reasoning included"),

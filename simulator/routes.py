@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from simulator import ask as asks, control, errors, extras, frames, responses, stored
+from simulator import ask as asks, control, errors, extras, frames, pupil, responses, stored
 from simulator.ask import Ask, BadRequestError
 from simulator.compose import ID
 from simulator.core import Raw, Seen, Vendor
@@ -159,6 +159,8 @@ def generate(vendor: Vendor, seen: Seen, dialect: str, ask: Ask) -> Play:
         options = options.modest()
     if options.strict:
         TABLES[dialect].check(ask.body)
+    if part := pupil.refused(ask, options.refuses):
+        return refusal("400-parameter", dialect, text=f"This model does not support {part}.")
     if dialect == "openai_responses":
         unknown = stored.unknown_previous(vendor, seen, ask)
         if unknown:
@@ -178,7 +180,7 @@ def generate(vendor: Vendor, seen: Seen, dialect: str, ask: Ask) -> Play:
 def rendered(dialect: str, ask: Ask, options: Options, *, streamed: bool, as_array: bool) -> list[bytes]:
     """Frames of a stream, or one frame for a whole answer; made once for requests that get the same."""
     key: tuple[object, ...] | None = None
-    if not ask.tools and ask.schema is None and not options.strict:
+    if not ask.tools and ask.schema is None and not options.strict and options.words != "obey":
         echoed = responses.settings(ask.body) if dialect == "openai_responses" else b""
         said = ask.prompt if options.words == "echo" else ""
         flags = (

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from providers.scrub import scrub
 from relay.failover import (
     CALLER,
     VERDICTS,
@@ -19,7 +20,6 @@ from relay.failover import (
     meaning_of,
     wait_told,
 )
-from relay.scrub import scrub
 from tests.relay.vendor_errors import CASES, Case
 from wire import FORMATS
 from wire.types import Brief, Fault

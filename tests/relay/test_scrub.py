@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from providers.rules import REMOVED
-from relay.scrub import CAP, scrub
+from providers.scrub import CAP, scrub
 from tests.relay.asks import ASKS
 from tests.relay.harness import house
 
