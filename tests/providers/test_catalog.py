@@ -306,7 +306,7 @@ class TestBuild:
             acme = provider(f"p{number}", "openai_chat", "anthropic")
             key(acme, "a"), key(acme, "b")
             model(f"m{number}", acme, aliases=[f"alias{number}"])
-        assert queries() == before == 7
+        assert queries() == before == 8
 
     def test_every_change_of_the_supply_side_moves_its_revision(self) -> None:
         acme = provider()

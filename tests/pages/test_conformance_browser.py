@@ -1,0 +1,52 @@
+"""Conformance, in a real browser: a run that goes on while somebody looks, and its matrix in every look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Browser
+
+from providers.conformance import Conformance
+from providers.models import Endpoint
+from tests.pages import world
+from tests.pages.browser import FOLDER, NARROW, WIDE, visit
+from tests.pages.test_conformance import address, result
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("browser"),
+]
+LOOKS = {
+    "phone-dark": (NARROW, True),
+    "wide-light": (WIDE, False),
+    "wide-dark": (WIDE, True),
+    "phone-light": (NARROW, False),
+}
+if not FOLDER:  # the others are for pictures
+    LOOKS = {"phone-dark": LOOKS["phone-dark"]}
+
+
+@pytest.mark.parametrize(("size", "dark"), LOOKS.values(), ids=LOOKS)
+def test_a_run_is_followed_to_its_end(
+    browser: Browser, live_server: Any, size: tuple[int, int], dark: bool, request: pytest.FixtureRequest
+) -> None:
+    world.supply()
+    endpoint = Endpoint.objects.get()
+    result(endpoint)
+    run = Conformance.objects.create(endpoint=endpoint, model="acme-fast-2", rows=[["text", "works", ""]])
+    with visit(browser, live_server.url, world.superuser(), size=size, dark=dark) as seen:
+        seen.open(address(endpoint))
+        panel = seen.page.locator("#conformance")
+        panel.get_by_text("1 of 13").wait_for()
+        seen.shoot(f"conformance-{request.node.callspec.id}")
+        run.rows.append(["streaming", "works", ""])
+        run.save()
+        panel.get_by_text("2 of 13").wait_for()
+        run.finish(timezone.now())
+        panel.get_by_text("Trying it out").wait_for(state="detached")
+        assert panel.get_attribute("hx-trigger") is None
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        assert seen.complaints == []
