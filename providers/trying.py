@@ -247,10 +247,11 @@ class _Trial:
 
     def _post(self, path: str, brief: Brief, written: Written) -> _Got:
         base, model = self._endpoint.base_url, self._model
+        path, _, query = path.partition("?")
         if azure.QUIRK in self._quirks:
-            url = azure.deployment_url(base, model=model, path=path)
+            url = azure.deployment_url(base, model=model, path=path, query=query)
         else:
-            url = self._wire.upstream_url(base, brief, model=model, path=path)
+            url = self._wire.upstream_url(base, brief, model=model, path=path, query=query)
         left = self._due - time.monotonic()
         if left <= 0:
             raise _Untried("the time for the whole run was over")

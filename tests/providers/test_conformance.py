@@ -28,6 +28,13 @@ pytestmark = pytest.mark.django_db
 SECRET = "sk-canary-0123456789abcdef"
 BASES = {"openai_chat": "/v1", "openai_responses": "/v1", "anthropic": "", "gemini": ""}
 PUPIL = "sim.obey"
+THINKERS = {
+    "openai_chat": "gpt-oss.obey",
+    "openai_responses": "o3.obey",
+    "anthropic": PUPIL,
+    "gemini": "gemini-2.5-flash.obey",
+}
+"""Models whose names tell that they can think."""
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def found(rows: list[Row]) -> dict[str, str]:
 
 @pytest.mark.parametrize("wire_format", DIALECTS)
 def test_a_vendor_that_does_all_of_it_works_in_every_row(vendor: Simulator, wire_format: str) -> None:
-    rows = try_out(endpoint(vendor, wire_format), model=PUPIL)
+    rows = try_out(endpoint(vendor, wire_format), model=THINKERS[wire_format])
     counts = wire_format in ("anthropic", "gemini")
     absent = {} if counts else {"count_tokens": "absent"}
     if wire_format == "openai_responses":
@@ -81,7 +88,7 @@ def test_it_asks_a_score_of_times_at_most_and_each_answer_is_bounded(vendor: Sim
 
 @pytest.mark.parametrize("wire_format", DIALECTS)
 def test_what_the_vendor_refuses_is_told_in_its_words(vendor: Simulator, wire_format: str) -> None:
-    rows = try_out(endpoint(vendor, wire_format), model=f"{PUPIL}.no-images_tools")
+    rows = try_out(endpoint(vendor, wire_format), model=f"{THINKERS[wire_format]}.no-images_tools")
     told = {row.name: row for row in rows}
     assert told["images"] == Row("images", "refused", "400: This model does not support images.")
     assert told["tools"] == Row("tools", "refused", "400: This model does not support tools.")
