@@ -33,7 +33,6 @@ QUIRKS: Final[Mapping[str, StrPromise]] = {
     "reasoning_effort": _(
         "Takes reasoning_effort for models that are not known by their names (Ollama, vLLM)."
     ),
-    "reasoning_effort": _("Is told to think by reasoning_effort, whatever its models are called."),
     "no_reasoning_effort": _("Refuses reasoning_effort: nothing tells it how much to think."),
     "think_tags": _("Its models write their thoughts into the text, between <think> tags (Ollama, vLLM)."),
     "think_opened": _("The same, but the first <think> is missing: the prompt held it."),

@@ -88,7 +88,8 @@ def test_it_asks_a_score_of_times_at_most_and_each_answer_is_bounded(vendor: Sim
 
 @pytest.mark.parametrize("wire_format", DIALECTS)
 def test_what_the_vendor_refuses_is_told_in_its_words(vendor: Simulator, wire_format: str) -> None:
-    rows = try_out(endpoint(vendor, wire_format), model=f"{THINKERS[wire_format]}.no-images_tools")
+    vendor.script(["no-images_tools"])
+    rows = try_out(endpoint(vendor, wire_format), model=THINKERS[wire_format])
     told = {row.name: row for row in rows}
     assert told["images"] == Row("images", "refused", "400: This model does not support images.")
     assert told["tools"] == Row("tools", "refused", "400: This model does not support tools.")
