@@ -159,6 +159,8 @@ class StreamContext(msgspec.Struct, eq=False):
     usage: Usage = NO_USAGE
     finish_reason: str = ""
     response_id: str = ""
+    history: bytes = b""
+    """Items that a converted answer goes on from, where such are kept (`relay.histories`)."""
     chunk_bytes: int = 0
     truncated: bool = False
     ended_early: bool = False

@@ -49,6 +49,9 @@ class Conversion(msgspec.Struct, eq=False):
     dropped: tuple[str, ...] = ()
     keeper: Keeper | None = None
     """What is to be kept of the answer."""
+    answer: bytes = b""
+    """The answer as it went out whole, or, once it is `over`, the end of its stream."""
+    _watch: Translation | None = None
 
     @property
     def told(self) -> str:
@@ -65,14 +68,20 @@ class Conversion(msgspec.Struct, eq=False):
             inner, self.upstream, self.client, asked=self.asked, written=self.written,
             late=self.upstream.name == "gemini",
         )  # fmt: skip
-        self.keeper = watch.keeper
+        self.keeper, self._watch = watch.keeper, watch
         return watch
+
+    def over(self) -> None:
+        """The answer has ended well."""
+        if self._watch is not None:
+            self.answer = self._watch.farewell
 
     def whole(self, body: bytes, usage: Usage) -> bytes:
         """A whole answer in the client's format. Raises BadFrame."""
         answer, self.keeper = translated(
             body, self.upstream, self.client, asked=self.asked, written=self.written, usage=usage
         )
+        self.answer = answer
         return answer
 
 

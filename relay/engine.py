@@ -27,6 +27,7 @@ from consumers.throttle import Throttle
 from providers import catalog, states
 from providers.catalog import Catalog
 from providers.drills import Drill, played
+from relay import histories
 from relay.affinity import Affinity, Place, Session
 from relay.allowance import Allowance
 from relay.breaker import Rules
@@ -37,6 +38,7 @@ from relay.drills import Drills
 from relay.errors import SOON, Refused, some_of
 from relay.health import Health
 from relay.hints import Pinned, Told
+from relay.histories import History
 from relay.keeping import Keeping
 from relay.knobs import Knobs
 from relay.leases import Alone, Leases
@@ -54,6 +56,7 @@ from relay.slots import InFlight
 from relay.upstream import Upstream
 from relay.watchdog import Watchdog
 from usage.refusal import Rule
+from wire.neutral.keepsakes import Keepsake
 from wire.types import GENERATE, Fault
 
 log = logging.getLogger("aether.relay")
@@ -144,7 +147,9 @@ class Engine:
         self.ready = False
         self.degraded = False
         self._none_open = asyncio.Event()
-        self.keeping = Keeping(knobs.redis_url, knobs.redis_prefix)
+        self.keeping = Keeping(knobs.redis_url, knobs.redis_prefix, Keepsake, kind="keepsake")
+        life = max(1, int(knobs.keep_responses))
+        self.histories = Keeping(knobs.redis_url, knobs.redis_prefix, History, kind="history", life=life)
         self._none_open.set()
         self._position = 0
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="relay-database")
@@ -172,6 +177,7 @@ class Engine:
             asyncio.create_task(self._every(POLL, self._look_after)),
         ]
         self._tasks.append(asyncio.create_task(self.keeping.run()))
+        self._tasks.append(asyncio.create_task(self.histories.run()))
         if self.channel is not None:
             self._tasks.append(asyncio.create_task(self.channel.run()))
         self.watchdog.start()
@@ -296,19 +302,27 @@ class Engine:
             except Exception:  # what cannot be kept must not cost the record
                 log.exception("the bodies of %s were not kept", ctx.request_text)
                 ctx.body_lost = True
-        self._keep(ctx)
+        self._keep(ctx, outcome)
         self.ledger.final(ctx, now)
         if outcome == "ok" and (ref := _stored_ref(ctx)) is not None:
-            self.remember_response(ctx.response_id, ref)
+            # One without an endpoint came by conversion, under an id of ours.
+            held = ctx.response_id if ref.endpoint_id else histories.response_id(ctx.request_text)
+            self.remember_response(held, ref)
         level = logging.DEBUG if outcome == "ok" else logging.INFO
         if log.isEnabledFor(level):
             log.log(level, ctx.get_log_summary(ctx.request_text[-12:], round((now - ctx.began) * 1000)))
 
-    def _keep(self, ctx: StreamContext) -> None:
+    def _keep(self, ctx: StreamContext, outcome: str) -> None:
         """Keeps what the client may lose of an answer that came from another format."""
         conversion = ctx.attempts[-1].conversion if ctx.attempts else None
         if conversion is not None and conversion.keeper is not None and ctx.caller is not None:
             self.keeping.put(ctx.caller.consumer_id, conversion.keeper.kept)
+        if conversion is not None and ctx.history and ctx.caller is not None and outcome == "ok":
+            conversion.over()
+            histories.keep(
+                self.histories, ctx.caller.consumer_id, ctx.request_text,
+                history=ctx.history, answer=conversion.answer, seconds=self.knobs.keep_responses,
+            )  # fmt: skip
 
     def remember_plan(self, known: PlanKey, chosen: Plan) -> None:
         """Keeps a plan until the catalog changes; at the bound all are forgotten."""
@@ -480,7 +494,7 @@ def _stored_ref(ctx: StreamContext) -> StoredRef | None:
         return None
     target = ctx.attempts[-1].target
     if target.format != ctx.api_format:  # an id of ours, that nobody there knows
-        return None
+        return StoredRef(ctx.caller.consumer_id, 0, 0, target.model_id, target.upstream_name)
     return StoredRef(
         ctx.caller.consumer_id, target.endpoint_id, target.key_id, target.model_id, target.upstream_name
     )

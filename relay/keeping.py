@@ -1,5 +1,5 @@
-"""Keepsakes of conversations (`wire.neutral.keepsakes`), by consumer and call: in this process, and, where
-there is a Redis, for the others too."""
+"""What is kept of conversations, by consumer and id: keepsakes (`wire.neutral.keepsakes`) by call, histories
+(`relay.histories`) by answer; in this process, and, where there is a Redis, for the others too."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar
 
 import msgspec
 from redis.asyncio import Redis
@@ -16,7 +17,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from relay.channel import PAUSE, TIMEOUT, ended
-from wire.neutral.keepsakes import Keepsake
 
 log = logging.getLogger("aether.relay")
 
@@ -30,19 +30,24 @@ MOST_WAITING = 500
 """Keepsakes that wait to be sent to Redis; beyond it the oldest are lost there."""
 
 _ENCODE = msgspec.msgpack.Encoder().encode
-_DECODE = msgspec.msgpack.Decoder(Keepsake).decode
 Name = tuple[int, str]
-"""Consumer and call: nobody finds another's."""
+"""Consumer and call, or answer: nobody finds another's."""
+Kept = TypeVar("Kept", bound=msgspec.Struct)
 
 
-class Keeping:
-    """What is kept of calls. `url` "": for this process alone."""
+class Keeping(Generic[Kept]):
+    """What is kept of calls, or of answers: values of one type, for `life` seconds in Redis under names that
+    begin with `kind`. `url` "": for this process alone."""
 
-    def __init__(self, url: str, prefix: str, size: int = KEPT) -> None:
+    def __init__(
+        self, url: str, prefix: str, type_: type[Kept], *, kind: str, size: int = KEPT, life: int = LIFE
+    ) -> None:
+        self._decode = msgspec.msgpack.Decoder(type_).decode
         self._size = size
+        self._life = life
         self._kept: OrderedDict[Name, bytes] = OrderedDict()
         self._held = 0
-        self._prefix = f"{prefix}keepsake:"
+        self._prefix = f"{prefix}{kind}:"
         self._waiting: deque[tuple[Name, bytes]] = deque(maxlen=MOST_WAITING)
         self._some = asyncio.Event()
         self._again_at = 0.0
@@ -52,8 +57,8 @@ class Keeping:
                 url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
             )
 
-    def put(self, consumer_id: int, kept: Mapping[str, Keepsake]) -> None:
-        """Keeps these, by call id. Never waits."""
+    def put(self, consumer_id: int, kept: Mapping[str, Kept]) -> None:
+        """Keeps these, by id. Never waits."""
         for call_id, keepsake in kept.items():
             name, data = (consumer_id, call_id), _ENCODE(keepsake)
             self._hold(name, data)
@@ -61,24 +66,25 @@ class Keeping:
                 self._waiting.append((name, data))
                 self._some.set()
 
-    async def find(self, consumer_id: int, call_ids: Iterable[str]) -> dict[str, Keepsake]:
+    async def find(self, consumer_id: int, call_ids: Iterable[str]) -> dict[str, Kept]:
         """What is kept for these calls. Waits for Redis a twentieth of a second at most, and not at all while
         it is known to be away."""
-        found, missing = {}, []
+        found: dict[str, Kept] = {}
+        missing: list[str] = []
         for call_id in list(call_ids)[-MOST_ASKED:]:
             if len(call_id) > LONGEST:
                 continue
             if (data := self._kept.get((consumer_id, call_id))) is not None:
                 self._kept.move_to_end((consumer_id, call_id))
-                found[call_id] = _DECODE(data)
+                found[call_id] = self._decode(data)
             else:
                 missing.append(call_id)
         if missing and self._client is not None and time.monotonic() >= self._again_at:
             for call_id, data in await self._fetch(self._client, consumer_id, missing):
                 try:
-                    found[call_id] = _DECODE(data)
+                    found[call_id] = self._decode(data)
                 except msgspec.MsgspecError:
-                    log.warning("a keepsake in Redis cannot be read; another version may have written it")
+                    log.warning("what Redis kept cannot be read; another version may have written it")
                 else:
                     self._hold((consumer_id, call_id), data)
         return found
@@ -101,7 +107,7 @@ class Keeping:
             async with client.pipeline(transaction=False) as batch:
                 for _ in range(len(self._waiting)):
                     name, data = self._waiting.popleft()
-                    batch.set(self._key(name), data, ex=LIFE)
+                    batch.set(self._key(name), data, ex=self._life)
                 try:
                     await batch.execute()
                 except (RedisError, OSError, TimeoutError) as error:
@@ -119,7 +125,9 @@ class Keeping:
 
     def _away(self, error: Exception) -> None:
         if time.monotonic() >= self._again_at:
-            log.warning("Redis keeps no thoughts (%s); each process has its own", type(error).__name__)
+            log.warning(
+                "Redis keeps nothing of conversations (%s); each process has its own", type(error).__name__
+            )
         self._again_at = time.monotonic() + PAUSE
 
     def _hold(self, name: Name, data: bytes) -> None:

@@ -64,6 +64,7 @@ class Knobs:
     refused_probe_seconds: float
     fetch_media: bool
     media_bytes: int
+    keep_responses: float
     redis_url: str
     """Empty: there is none."""
     redis_prefix: str

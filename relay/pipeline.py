@@ -119,6 +119,7 @@ async def _served(engine: Engine, call: Call, ctx: StreamContext, found: Match |
         code = "too_large" if error.status == 413 else "invalid_request"
         raise Refused(Fault(code, error.text, param=error.param, status=error.status)) from error
     ctx.brief, ctx.model = brief, brief.model
+    payload, brief = await stored.continued(engine, ctx, caller, payload, brief)
     try:
         way = await route_of(engine, ctx, caller, brief)
     except Refused:
@@ -337,7 +338,7 @@ async def _plan(
 ) -> Plan:
     pinned: tuple[int, int] | None = None
     if brief.previous_id:
-        ref = await stored.find(engine, brief.previous_id, caller)
+        ref = await stored.holder(engine, brief.previous_id, caller)
         pinned = (ref.endpoint_id, ref.key_id)
     converts = brief.kind == GENERATE and entry.conversion != "off" and pinned is None
     known = (caller.api_key_id, caller.allowed_providers, entry.name, ctx.api_format, brief.needs, converts)

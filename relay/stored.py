@@ -1,17 +1,21 @@
-"""Stored Responses: whose an id is, and which key can reach it."""
+"""Stored Responses: whose an id is, and which key can reach it, or what the relay kept of it."""
 
 from __future__ import annotations
 
 import asyncio
 
+import msgspec
 from django.utils import timezone
 
 from consumers.auth import Caller
 from providers.types import Target
+from relay import histories
+from relay.context import StreamContext
 from relay.engine import Engine, StoredRef
 from relay.errors import Exhausted, Refused
+from relay.payload import JsonBody, Payload
 from usage.models import StoredResponse
-from wire.types import Fault
+from wire.types import GENERATE, Brief, Fault
 
 PATIENCE = 1.0
 """Seconds for the recorder to bring an id to the database that another process gave out a moment ago."""
@@ -22,7 +26,7 @@ async def find(engine: Engine, response_id: str, caller: Caller) -> StoredRef:
     """Where `response_id` is stored. Raises Refused, 404, for one that is unknown or another consumer's,
     looked for equally long, so that nobody learns which it was."""
     ref = engine.responses.get(response_id)
-    if ref is not None and ref.consumer_id == caller.consumer_id:
+    if ref is not None and ref.consumer_id == caller.consumer_id and ref.endpoint_id:
         return ref
     for _ in range(round(PATIENCE / PAUSE)):
         ref = await engine.in_thread(_load, response_id, caller.consumer_id)
@@ -31,6 +35,40 @@ async def find(engine: Engine, response_id: str, caller: Caller) -> StoredRef:
             return ref
         await asyncio.sleep(PAUSE)
     raise unknown(response_id)
+
+
+async def continued(
+    engine: Engine, ctx: StreamContext, caller: Caller, payload: Payload, brief: Brief
+) -> tuple[Payload, Brief]:
+    """A Responses request with the history that the relay kept of the answer it goes on from, if any: to
+    upstream it goes on from none. What is to be kept with its own answer is noted in the context."""
+    if ctx.api_format != "openai_responses" or brief.kind != GENERATE or not isinstance(payload, JsonBody):
+        return payload, brief
+    wanted = engine.knobs.keep_responses > 0
+    if brief.previous_id and wanted:
+        history = await histories.find(engine.histories, caller.consumer_id, brief.previous_id)
+        if history is not None:
+            engine.hold_body(ctx, len(history.items))
+            payload = ctx.payload = JsonBody(histories.with_history(payload.data, history))
+            brief = ctx.brief = msgspec.structs.replace(brief, previous_id="")
+    if wanted and brief.store is not False and not brief.previous_id:
+        ctx.history = histories.input_of(payload.data)
+    return payload, brief
+
+
+async def holder(engine: Engine, previous_id: str, caller: Caller) -> StoredRef:
+    """Where the answer is stored that a request goes on from. Raises Refused: 400 for one of the caller's
+    own that came by conversion, which no vendor holds, and 404 as `find`."""
+    wanted = engine.knobs.keep_responses > 0
+    ref = engine.responses.get(previous_id)
+    if ref is not None and ref.consumer_id == caller.consumer_id and not ref.endpoint_id:
+        raise histories.gone(previous_id, wanted=wanted)
+    try:
+        return await find(engine, previous_id, caller)
+    except Refused:
+        if await engine.in_thread(histories.is_ours, previous_id, caller.consumer_id):
+            raise histories.gone(previous_id, wanted=wanted) from None
+        raise
 
 
 def unknown(response_id: str) -> Refused:

@@ -20,8 +20,8 @@ OTHER = Keepsake((), Signature("gemini", "c2ln"))
 
 
 @asynccontextmanager
-async def process(url: str) -> AsyncIterator[Keeping]:
-    made = Keeping(url, "aether:test:")
+async def process(url: str) -> AsyncIterator[Keeping[Keepsake]]:
+    made = Keeping(url, "aether:test:", Keepsake, kind="keepsake")
     task = asyncio.create_task(made.run())
     try:
         yield made
@@ -32,14 +32,14 @@ async def process(url: str) -> AsyncIterator[Keeping]:
 
 
 async def test_a_consumer_finds_what_was_kept_for_it_and_nobody_else_does() -> None:
-    kept = Keeping("", "")
+    kept = Keeping("", "", Keepsake, kind="keepsake")
     kept.put(1, {"call_1": SIGNED, "call_2": OTHER})
     assert await kept.find(1, ["call_2", "call_1", "call_3"]) == {"call_1": SIGNED, "call_2": OTHER}
     assert await kept.find(2, ["call_1"]) == {}
 
 
 async def test_beyond_the_bound_the_oldest_go_and_what_was_asked_for_is_young() -> None:
-    room = Keeping("", "", size=10_000)
+    room = Keeping("", "", Keepsake, kind="keepsake", size=10_000)
     for number in range(4):
         room.put(1, {f"call_{number}": Keepsake((Thinking("x" * 3_000, Signature("anthropic", "s")),))})
         await room.find(1, ["call_0"])
@@ -51,7 +51,7 @@ async def test_beyond_the_bound_the_oldest_go_and_what_was_asked_for_is_young() 
 
 
 async def test_an_id_of_any_length_is_looked_for_without_being_kept() -> None:
-    kept = Keeping("", "")
+    kept = Keeping("", "", Keepsake, kind="keepsake")
     assert await kept.find(1, ["x" * 100_000]) == {}
 
 

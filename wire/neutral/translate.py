@@ -44,6 +44,8 @@ class Translation:
         self._unread = 0
         self._over = False
         self.keeper = Keeper()
+        self.farewell = b""
+        """What told the client the end."""
         self.error: InbandError | None = None
 
     @property
@@ -161,7 +163,8 @@ class Translation:
         told = usage if usage.input_reported or usage.output_reported else None
         out: list[bytes] = []
         self._write([*self._decoder.finish(), Over(told)], out)
-        return b"".join(out)
+        self.farewell = b"".join(out)
+        return self.farewell
 
 
 class Edit:
