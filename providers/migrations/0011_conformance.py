@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("providers", "0009_conversion"),
+        ("providers", "0010_conversion"),
     ]
 
     operations = [
