@@ -11,7 +11,8 @@ import pytest
 from relay.histories import History, input_of, items_of, with_history
 from tests.relay.asks import Ask, error, events
 from tests.relay.harness import House, house
-from tests.relay.test_stored import another, sent
+from tests.relay.test_doors import sent
+from tests.relay.test_stored import another
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ways = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
