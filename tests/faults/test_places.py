@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from providers.models import Endpoint
+from providers.models import Endpoint, Key
 from simulator import ports
 from tests.faults.stage import (
     COUNTED,
@@ -60,7 +60,8 @@ PLACES = {
 
 @contextmanager
 def leading(place: Place, by: int) -> Iterator[Callable[[str], None]]:
-    """Has the endpoints of the first `by` vendors lead there."""
+    """Has the endpoints of the first `by` vendors lead there. No session keeps to who answered: each request
+    finds the place out, also one that begins when another is over."""
     with ports.refused() as refused, ports.unanswered() as silent:
 
         def prepare(url: str) -> None:
@@ -70,6 +71,7 @@ def leading(place: Place, by: int) -> Iterator[Callable[[str], None]]:
                 found.update(base_url=address + base, allow_private=place.private)
                 if "silent" in place.url:
                     found.update(connect_timeout=0.2)
+            Key.objects.update(affinity_seconds=0)
 
         yield prepare
 

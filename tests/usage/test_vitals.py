@@ -92,7 +92,8 @@ class TestCounted:
 
     def test_a_rebuild_of_what_is_right_changes_nothing(self) -> None:
         before = list(HealthBucket.objects.order_by("id").values_list())
-        HealthBucket.objects.filter(seconds=FINE, begins__lt=START // 1000 - 7_200).delete()
+        recent = int((NOW - timedelta(hours=2)).timestamp()) // FINE * FINE
+        HealthBucket.objects.filter(seconds=FINE, begins__lt=recent).delete()
         kept = list(HealthBucket.objects.order_by("id").values_list())
         assert rebuild(NOW) == 0
         assert list(HealthBucket.objects.order_by("id").values_list()) == kept != before
