@@ -51,6 +51,7 @@ async def test_a_client_that_leaves_between_two_attempts_is_not_tried_for_again(
     async with clean_house(door, keys=("sk-vendor-first-key-1", "sk-vendor-second-key-2")) as each:
         took = []
         for number in range(1, count(1, 50) + 1):
+            each.afresh()
             each.vendor.script(["fault-500", "fault-stall-head"])
             async with rude(each.url) as client:
                 await ask(client, each)
