@@ -354,7 +354,7 @@ class Protocol(HttpToolsProtocol):
         """Tells the client, and closes once it has read that: were it closed at once, what is still on its
         way to us would take the answer from it."""
         path = self.url.partition(b"?")[0].decode("latin-1") if self._begun else ""
-        answer = unfit(status, path, why)
+        answer = unfit(status, self.parser.get_method().decode("ascii"), path, why)
         headers = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
         lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], lines, answer.body))

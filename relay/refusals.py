@@ -77,13 +77,13 @@ WHYS: Mapping[str, Rule] = {
 """What `aether.server` finds wrong with a request."""
 
 
-def unfit(status: int, path: str, why: str) -> Answer:
+def unfit(status: int, method: str, path: str, why: str) -> Answer:
     """400, 408 or 431, for what is no request that HTTP/1.1 lets us serve, for a reason of `WHYS`; `path` as
     far as it came."""
     text = f"The request was not served: {why}."
     error = Refused(Fault(_UNFIT[status], text, status=status), rule=WHYS[why])
     if is_relay_path(path):
-        return unrecorded(error, format_of("POST", path))
+        return unrecorded(error, format_of(method, path))
     body = text.encode()
     kind = (b"content-type", b"text/plain; charset=utf-8")
     headers = [kind, (b"content-length", str(len(body)).encode()), *header_rules.own(telling_id(error))]

@@ -114,6 +114,10 @@ async def test_a_refusal_is_told_in_the_clients_format_and_pages_are_told_in_wor
         head, _, body = told.partition(b"\r\n\r\n")
         assert json.loads(body)["error"]["type"] == "invalid_request_error"
         assert rule_of(head) == "host"
+        told = await said(each, b"GET /v1/models/sim:embedContent HTTP/1.1\r\n" + lines)
+        assert json.loads(told.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
+        told = await said(each, b"POST /v1/models/sim:embedContent HTTP/1.1\r\n" + lines)
+        assert json.loads(told.partition(b"\r\n\r\n")[2])["error"]["status"] == "INVALID_ARGUMENT"
         told = await said(each, b"GET /healthz HTTP/1.1\r\n" + lines)
         assert rule_of(told) == "host"
         assert told.endswith(b"The request was not served: no host, or two.")

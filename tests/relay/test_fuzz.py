@@ -55,13 +55,14 @@ def judge(request: Request, heard: Heard) -> int:
         return 0
     assert heard.headers["content-type"] == "application/json"
     if request.http:
-        error(Ask(expected_format(request)), heard.body.decode())
+        error(Ask(expected_format(request, heard)), heard.body.decode())
     return heard.status
 
 
-def expected_format(request: Request) -> str:
-    """The format of the path; a list of models has the one that the headers tell."""
-    found = match(request.method, request.path)
+def expected_format(request: Request, heard: Heard) -> str:
+    """The format of the path; a list of models has the one that the headers tell, unless the request was
+    turned away before these were whole."""
+    found = None if NO_HTTP in heard.body else match(request.method, request.path)
     if found is not None and found.route.kind == MODELS and not request.path.startswith("/v1beta"):
         if "x-goog-api-key" in request.headers:
             return "gemini"
