@@ -39,18 +39,21 @@ async def test_no_answer_reaches_another_consumer(
             consumer = Consumer.objects.create(name=f"consumer {number}")
             secrets.append(ApiKey.issue(consumer=consumer, name="laptop")[1])
 
-    total = count(200, 11_000)  # of which every eleventh is no stream
+    total, asked = count(200, 13_000), count(160, 10_000)
     async with house(door, models=(MODEL,), keys=KEYS, prepare=prepare, rules=NEVER) as each:
         for secret in KEYS:
             each.vendor.script([*NOW_AND_THEN * min(total // 10, 999), "ok"], secret=secret)
         heard: dict[str, int] = {}
+        streams = 0
         turns = iter(range(total))
 
         async def listener() -> None:
+            nonlocal streams
             for number in turns:
                 request = await once(each, number, secrets[number % CONSUMERS])
                 if request:
                     heard[request] = number % CONSUMERS
+                    streams += is_stream(number)
 
         await asyncio.gather(*(listener() for _ in range(AT_ONCE)))
         await each.idle()
@@ -61,16 +64,21 @@ async def test_no_answer_reaches_another_consumer(
     }
     by_id = {record["request_id"]: record["consumer_name"] for record in records}
     assert all(by_id[request] == f"consumer {number}" for request, number in heard.items())
-    assert len(heard) > 0.9 * total
+    assert streams >= asked  # the others met faults beyond what may be retried
     record_property(
         "measured",
-        f"{total:,} requests, {total * 10 // 11:,} of them streams, {len(heard):,} answered, 0 crossed",
+        f"{total:,} requests, {len(heard):,} answered, {streams:,} of them streams, 0 crossed",
     )
+
+
+def is_stream(number: int) -> bool:
+    """Whether this request is for a stream: each is but every eleventh."""
+    return number % 11 > 0
 
 
 async def once(each: House, number: int, secret: str) -> str:
     """One request of a consumer's. Returns its id if it was answered."""
-    asks = STREAMED if number % 11 else WHOLE
+    asks = STREAMED if is_stream(number) else WHOLE
     ask: Ask = asks[number % len(asks)]
     marker = f"consumer {number % CONSUMERS} stream {number}"
     body = orjson.dumps(ask.body(MODEL)).replace(b"hello there", marker.encode())
