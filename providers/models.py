@@ -38,9 +38,9 @@ MODEL_NAME = RegexValidator(
 
 
 class ConversionPolicy(models.TextChoices):
-    LENIENT = "lenient", _("yes; settings that the other format lacks are dropped, and told")
-    EXACT = "exact", _("yes, unless a setting would be dropped")
-    OFF = "off", _("no")
+    LENIENT = "lenient", _("lenient: drops settings, and says so")
+    EXACT = "exact", _("exact: refuses rather than drop one")
+    OFF = "off", _("off: its own formats only")
 
 
 class RoutingMode(models.TextChoices):
@@ -376,7 +376,10 @@ class Model(Priced):
         max_length=10,
         choices=ConversionPolicy.choices,
         default=ConversionPolicy.LENIENT,
-        help_text=_("Whether endpoints of another format than the client's may serve it too."),
+        help_text=_(
+            "Whether endpoints of another format than the client's may serve it too, and what becomes of "
+            "settings that the other format lacks."
+        ),
     )
     note = models.TextField(_("note"), blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)

@@ -96,3 +96,12 @@ def client_address(peer: str, headers: Headers, proxies: int) -> str:
 def line_of(scope: Mapping[str, Any]) -> Line | None:
     """The connection behind a request; None where the server does not offer it."""
     return cast("Line | None", (scope.get("extensions") or {}).get(LINE))
+
+
+def printable(text: str, cap: int) -> str:
+    """The first `cap` characters of what a client sent, for records and error texts: what cannot be shown is
+    replaced."""
+    text = text[:cap]
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)

@@ -16,7 +16,7 @@ from relay.context import StreamContext
 from relay.engine import Engine
 from relay.errors import RelayError
 from relay.knobs import Knobs
-from relay.pipeline import Way, route_of
+from relay.planning import Way, route_of
 from relay.refusals import render
 from relay.scheduler import Plan, explain
 from wire.types import Brief

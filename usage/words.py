@@ -131,7 +131,7 @@ RULES: dict[str, Any] = {
     "formats of the API key": _("The API key's allowed formats do not hold this one."),
     "formats of the model": _("The model's allowed formats do not hold this one."),
 }
-"""Allow-lists that keep a model away from a caller (`relay.pipeline`)."""
+"""Allow-lists that keep a model away from a caller (`relay.planning`)."""
 PLACES = {"key": _("the key"), "endpoint": _("the endpoint"), "provider": _("the provider")}
 LACKING = "capability missing: "
 _TIMED = re.compile(r"(.*), (\d+) s left")

@@ -14,12 +14,12 @@ class Migration(migrations.Migration):
             name="conversion",
             field=models.CharField(
                 choices=[
-                    ("lenient", "yes; settings that the other format lacks are dropped, and told"),
-                    ("exact", "yes, unless a setting would be dropped"),
-                    ("off", "no"),
+                    ("lenient", "lenient: drops settings, and says so"),
+                    ("exact", "exact: refuses rather than drop one"),
+                    ("off", "off: its own formats only"),
                 ],
                 default="lenient",
-                help_text="Whether endpoints of another format than the client's may serve it too.",
+                help_text="Whether endpoints of another format than the client's may serve it too, and what becomes of settings that the other format lacks.",
                 max_length=10,
                 verbose_name="conversion",
             ),
