@@ -4,6 +4,9 @@ SHELL := /bin/sh
 .SUFFIXES:
 .PHONY: help run test proof bench lint
 
+# Modules are compiled once, not by each process of each run: for pytest alone that is ten seconds of each.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin

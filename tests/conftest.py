@@ -93,6 +93,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only tests of the database are wanted, reads no module that has none."""
+    if config.getoption("markexpr") != "database" or not collection_path.match("test_*.py"):
+        return None
+    return True if "pytest.mark.database" not in collection_path.read_text() else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what cannot run here, and remembers it for the summary."""
     absent = {name: package for name, (here, package) in NEEDS.items() if not here()}
