@@ -49,10 +49,10 @@ def few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_polls() -> Iterator[None]:
-    """What changed is looked for five times as often, except in the proof: many tests wait for it."""
+    """What changed is looked for twenty times as often, except in the proof: many tests wait for it."""
     with pytest.MonkeyPatch.context() as patch:
         if not PROOF:
-            patch.setattr("relay.engine.POLL", 0.2)
+            patch.setattr("relay.engine.POLL", 0.05)
         yield
 
 
