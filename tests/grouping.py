@@ -12,6 +12,8 @@ from typing import Any
 from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parent.parent
+QUICK = "tests/wire/"
+"""Thousands of tests that wait for nothing."""
 _GROUP = re.compile(r'xdist_group\("(\w+)"\)')
 
 
@@ -35,10 +37,16 @@ class Numbered(list[str]):
 
 
 class Scheduling(LoadGroupScheduling):
-    """Hands out groups as wholes, the largest first, then the other tests one by one."""
+    """Hands out groups as wholes, the largest first, then the other tests one by one: last the quick ones, so
+    that all workers end at once."""
 
     def _split_scope(self, nodeid: str) -> Any:
         return group_of(nodeid.partition("::")[0]) or nodeid
+
+    def schedule(self) -> None:
+        super().schedule()
+        for scope in [scope for scope in self.workqueue if scope.startswith(QUICK)]:
+            self.workqueue.move_to_end(scope)
 
     def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
         super().add_node_collection(node, collection)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.grouping import Scheduling, group_of
 
-GROUPED = ["tests/endings/test_kill.py::test_a", "tests/endings/test_away.py::test_b"]
+GROUPED = ["tests/endings/test_kill.py::test_a", "tests/endings/test_overload.py::test_b"]
 SINGLE = [f"tests/test_docs.py::test_{number}" for number in range(20)]
 
 
@@ -17,7 +17,7 @@ SINGLE = [f"tests/test_docs.py::test_{number}" for number in range(20)]
     ("module", "group"),
     [
         ("tests/endings/test_kill.py", "kill"),
-        ("tests/endings/test_away.py", "kill"),
+        ("tests/endings/test_overload.py", "kill"),
         ("tests/endings/test_memory.py", "memory"),
         ("tests/test_docs.py", ""),
         ("tests/no_such_module.py", ""),
@@ -60,6 +60,15 @@ def test_a_group_is_handed_out_first_and_as_a_whole() -> None:
     begun([one, two], [GROUPED[0], *SINGLE, GROUPED[1]])
     assert one.told[0] == [0, 21]
     assert two.told[0] == [1]
+
+
+def test_what_waits_for_nothing_comes_last() -> None:
+    one, two = Worker(), Worker()
+    quick = [f"tests/wire/test_sse.py::test_{number}" for number in range(20)]
+    scheduling = begun([one, two], [*quick, *SINGLE])
+    left = list(scheduling.workqueue)
+    assert left == [each for each in left if each in SINGLE] + [each for each in left if each in quick]
+    assert {*SINGLE, *quick[10:]} <= {*left}
 
 
 def test_every_test_is_run_once_and_what_is_done_is_forgotten() -> None:
