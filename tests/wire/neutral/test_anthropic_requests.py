@@ -480,6 +480,45 @@ def test_case_45_models_that_think_as_they_find_fit_need_no_thought() -> None:
     assert written.dropped == ()
 
 
+DROPPING = {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "thinking"),
+    [
+        ("claude-opus-5-5", None, DROPPING),
+        ("claude-haiku-5-5", Effort(shown=True), {**DROPPING, "display": "summarized"}),
+        ("claude-fable-5-1", Effort(enabled=False), DROPPING),
+        ("claude-fable-5", None, None),
+        ("claude-opus-5", None, None),
+        ("claude-opus-4-6", Effort(level="high"), {"type": "adaptive"}),
+    ],
+)
+def test_case_45_thoughts_that_no_longer_fit_are_no_reason_to_refuse(
+    model: str, effort: Effort | None, thinking: dict[str, Any] | None
+) -> None:
+    body, written = write(chat(user("go"), assistant(OWN, *LOOP), *ANSWERS, effort=effort), Target(model))
+    assert body.get("thinking") == thinking
+    assert body["messages"][1]["content"][0]["type"] == "thinking"
+    beta = "thinking-binding-controls-2026-08-01" if "block_binding" in (thinking or {}) else None
+    assert written.headers.get("anthropic-beta") == beta
+
+
+@pytest.mark.parametrize("model", ["claude-sonnet-5-5", "claude-haiku-5-5"])
+def test_case_45_where_thinking_is_off_no_thought_that_might_not_fit_goes_back(model: str) -> None:
+    turns = (user("go"), assistant(OWN, *LOOP), *ANSWERS)
+    body, written = write(chat(*turns, effort=Effort(enabled=False)), Target(model))
+    assert "block_binding" not in body["thinking"]
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["tool_use", "tool_use"]
+    assert "anthropic-beta" not in written.headers
+
+
+def test_a_conversation_without_thoughts_needs_no_word_of_them() -> None:
+    body, written = write(chat(user("go")), Target("claude-opus-5-5"))
+    assert "thinking" not in body
+    assert "anthropic-beta" not in written.headers
+
+
 # Files
 
 
