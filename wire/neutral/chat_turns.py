@@ -35,7 +35,8 @@ _SOUNDS: Final = {
     "audio/x-wav": "wav",
     "audio/wave": "wav",
 }
-_OPENAI: Final = frozenset({NAME, "openai_responses"})
+OPENAI: Final = frozenset({NAME, "openai_responses"})
+"""The formats of OpenAI's own."""
 Message = dict[str, Any]
 
 
@@ -284,7 +285,7 @@ class Messages:
                 raise CannotHold(f"'{where}' is not text in base64", param=where) from error
             return _line(f"{part.name}\n{text}" if part.name else text)
         name = {"filename": part.name} if part.name else {}
-        if part.file_id and self._request.origin in _OPENAI:
+        if part.file_id and self._request.origin in OPENAI:
             data = {"file_data": located} if part.data else {}
             return {"type": "file", "file": {"file_id": part.file_id, **data, **name}}
         if part.data or (part.url and self._own):

@@ -798,6 +798,72 @@ def test_knobs_of_others_are_said_in_openais_words() -> None:
     assert written(foreign(knobs={"service_tier": "batch"}))[1].dropped == ("service_tier",)
 
 
+OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
+CLOSED = {**OPEN, "required": ["a"], "additionalProperties": False}
+LIST = {"type": ["array", "null"], "items": {"type": "array"}, "default": [{"type": "array"}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected", "dropped"),
+    [
+        ({"type": "object"}, {"type": "object", "properties": {}}, ()),
+        ({"properties": {}}, {"type": "object", "properties": {}}, ()),
+        (CLOSED, CLOSED, ()),
+        (
+            {"type": "object", "properties": {"a": LIST, "b": {"anyOf": [{"type": "array"}]}}},
+            {
+                "type": "object",
+                "properties": {
+                    "a": {**LIST, "items": {"type": "array", "items": {}}},
+                    "b": {"anyOf": [{"type": "array", "items": {}}]},
+                },
+            },
+            (),
+        ),
+        (
+            {"type": "object", "anyOf": [{"required": ["a"], "properties": {"a": {}}}], "not": {}},
+            {"type": "object", "properties": {"a": {}}},
+            ("tools.parameters",),
+        ),
+    ],
+)
+def test_case_36_a_schema_that_openai_would_refuse_is_made_one_that_it_takes(
+    schema: dict[str, Any], expected: dict[str, Any], dropped: tuple[str, ...]
+) -> None:
+    body, out = written(foreign(tools=(Tool("f", schema=schema),)))
+    assert body["tools"][0]["function"]["parameters"] == expected
+    assert out.dropped == dropped
+    own, _ = written(foreign(origin="openai_chat", tools=(Tool("f", schema=schema),)))
+    assert own["tools"][0]["function"]["parameters"] == schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "held"),
+    [
+        (CLOSED, True),
+        ({**CLOSED, "required": []}, False),
+        (OPEN, False),
+        ({**CLOSED, "properties": {"a": {"type": "string", "minLength": 1}}}, False),
+        ({**CLOSED, "properties": {"a": {"anyOf": [{"type": "string"}, OPEN]}}}, False),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": CLOSED}}}, True),
+        ({**CLOSED, "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": CLOSED}}, True),
+    ],
+)
+def test_what_openai_does_not_take_as_strict_is_not_called_so(schema: dict[str, Any], held: bool) -> None:
+    tool, shape = Tool("f", schema=schema, strict=True), Shape("json_schema", schema)
+    body, out = written(foreign(tools=(tool,), shape=shape))
+    assert body["tools"][0]["function"].get("strict", False) is held
+    assert body["response_format"]["json_schema"].get("strict", False) is held
+    assert ("strict" in out.dropped) is not held
+    theirs, _ = written(foreign(origin="openai_responses", shape=shape))
+    assert "strict" not in theirs["response_format"]["json_schema"]
+
+
+def test_a_shape_of_alternatives_is_not_called_strict() -> None:
+    body, _ = written(foreign(shape=Shape("json_schema", {**CLOSED, "anyOf": [CLOSED]})))
+    assert "strict" not in body["response_format"]["json_schema"]
+
+
 def test_what_the_clients_format_alone_knows_is_told_by_its_name() -> None:
     request = foreign(extras={"anthropic": {"container": "c", "metadata": {}, "mcp_servers": []}})
     assert written(request)[1].dropped == ("container", "mcp_servers")
