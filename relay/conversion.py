@@ -19,8 +19,9 @@ from wire import DIALECTS, FORMATS
 from wire.neutral.dialect import Asked, Dialect
 from wire.neutral.keepsakes import Keeper, lacking, restored
 from wire.neutral.requests import CannotHold, Request, Target as Goal, Written, told
+from wire.neutral.seals import MARK
 from wire.neutral.translate import Translation, translated
-from wire.types import Brief, Usage
+from wire.types import GENERATE, BadRequest, Brief, Usage
 
 Result = TypeVar("Result")
 LARGE = 256 * 1024
@@ -83,6 +84,24 @@ class Conversion(msgspec.Struct, eq=False):
         )
         self.answer = answer
         return answer
+
+
+async def own_words(body: bytes, target: Target, brief: Brief) -> bytes:
+    """A request of the target's own format. One whose history holds what another vendor has signed, as an
+    answer in between came by conversion, is written anew without: this vendor would refuse it (conversion.md,
+    44). Any other is the body itself."""
+    if brief.kind != GENERATE or MARK not in body:
+        return body
+    return await asyncio.to_thread(_unsealed, body, target, brief)
+
+
+def _unsealed(body: bytes, target: Target, brief: Brief) -> bytes:
+    dialect = DIALECTS[target.format]
+    goal = Goal(target.upstream_name, target.max_output_tokens, target.quirks)
+    try:
+        return dialect.write_request(dialect.read_request(body, brief), goal).body
+    except BadRequest:
+        return body  # as it is: its own vendor tells best what is wrong with it
 
 
 class Converter:

@@ -36,9 +36,10 @@ def taken(tool: Tool) -> tuple[Tool, tuple[str, ...]]:
 
 
 def parameters(schema: Mapping[str, Any]) -> tuple[Schema, bool]:
-    """A function's parameters, and whether something had to be left out. OpenAI refuses a request for one tool
-    that names no `properties` ("object schema missing properties"), has a list without `items` ("array schema
-    missing items"), or alternatives at its top; Anthropic and tools' servers let most of that through."""
+    """A function's parameters, and whether something had to be left out. OpenAI refuses a request for one
+    tool that names no `properties` ("object schema missing properties"), has a list without `items` ("array
+    schema missing items"), or alternatives at its top; Anthropic and tools' servers let most of that
+    through."""
     plain = {key: value for key, value in schema.items() if key not in _AT_THE_TOP}
     found, loose = input_schema(plain)
     out: Schema = _listed(found)
