@@ -585,8 +585,31 @@ def test_case_47_vendors_that_want_reasoning_with_each_call_get_a_blank_where_it
     assert messages(*turns, quirks=("reasoning_content",))[1]["reasoning_content"] == " "
 
 
+def test_case_47_where_there_are_tools_they_want_it_with_words_too() -> None:
+    turns = (USER, assistant(Text("Yes?")), USER)
+    assert "reasoning_content" not in messages(*turns, quirks=("reasoning_content",))[1]
+    body, _ = written(foreign(*turns, tools=(TOOL,)), "deepseek-v4-pro", "reasoning_content")
+    assert body["messages"][1] == {"role": "assistant", "content": "Yes?", "reasoning_content": " "}
+    assert "reasoning_content" not in written(foreign(*turns, tools=(TOOL,)))[0]["messages"][1]
+
+
 def test_case_47_a_message_of_nothing_but_thinking_is_left_out() -> None:
     assert messages(USER, assistant(Thinking("Hm.")), USER) == [{"role": "user", "content": "Hi"}] * 2
+    other = assistant(Thinking("Hm.", Signature("anthropic", "s")))
+    body, _ = written(foreign(USER, other, USER, tools=(TOOL,)), "deepseek-v4-pro", "reasoning_content")
+    assert body["messages"] == [{"role": "user", "content": "Hi"}] * 2
+
+
+def test_case_46_deepseek_is_told_whether_and_how_much() -> None:
+    quirks = ("thinking_object", "reasoning_effort")
+    for effort, expected in (
+        (Effort(True, "max"), {"thinking": {"type": "enabled"}, "reasoning_effort": "max"}),
+        (Effort(True, budget=30_000), {"thinking": {"type": "enabled"}, "reasoning_effort": "high"}),
+        (Effort(True), {"thinking": {"type": "enabled"}}),
+        (Effort(False, "high"), {"thinking": {"type": "disabled"}}),
+    ):
+        body, _ = written(foreign(effort=effort), "deepseek-v4-pro", *quirks)
+        assert {key: body[key] for key in body if key not in ("model", "messages")} == expected
 
 
 def test_case_48_an_address_stays_one_and_detail_is_kept() -> None:
