@@ -15,6 +15,7 @@ from tests.counts import count
 from tests.wire.neutral.anthropic_kit import DIALECT
 from tests.wire.neutral.hostile import odd
 from tests.wire.neutral.strategies_anthropic import Fields, plain, requests
+from wire import DIALECTS
 from wire.jsons import dumps
 from wire.neutral.parts import (
     Foreign,
@@ -478,6 +479,29 @@ def test_case_45_models_that_think_as_they_find_fit_need_no_thought() -> None:
     )
     assert body["thinking"] == {"type": "adaptive"}
     assert written.dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, ()),
+        ({"citations": {"enabled": False}, "context": None}, ()),
+        ({"citations": {"enabled": True}, "context": "Old."}, ("citations", "context")),
+    ],
+)
+@pytest.mark.parametrize("inner", [False, True])
+def test_what_only_this_format_says_of_a_file_is_told_where_it_is_lost(
+    more: dict[str, Any], told: tuple[str, ...], inner: bool
+) -> None:
+    file = {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "It rains."},
+        **more,
+    }
+    content = [{"type": "tool_result", "tool_use_id": "a", "content": [file]}] if inner else [file]
+    request = read(messages=[{"role": "user", "content": content}])
+    assert write(request)[1].dropped == ()
+    assert DIALECTS["openai_chat"].write_request(request, Target("gpt-4o")).dropped == told
 
 
 DROPPING = {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}

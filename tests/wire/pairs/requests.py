@@ -515,6 +515,19 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         ),
         "gemini": gemini(user({"inlineData": {"mimeType": "application/pdf", "data": PDF}})),
     },
+    "36 49: a document to cite, and a tool with examples": {
+        "anthropic": claude(
+            hears(
+                {
+                    "type": "document",
+                    "source": {"type": "text", "media_type": "text/plain", "data": "It rains."},
+                    "context": "Of today.",
+                    "citations": {"enabled": True},
+                },
+            ),
+            tools=[claude_tool(input_examples=[{"city": "Oslo"}], eager_input_streaming=True)],
+        ),
+    },
     "49: a sound": {
         "openai_chat": chat(hears({"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}})),
         "gemini": gemini(user({"inlineData": {"mimeType": "audio/wav", "data": WAV}})),
