@@ -169,6 +169,18 @@ async def test_case_44_a_vendor_is_not_shown_what_another_has_signed_in_its_own_
         assert orjson.loads(seen)["thinking"] == {"type": "disabled"}, "it wants a thought of its own there"
 
 
+async def test_case_44_nor_where_tokens_are_counted() -> None:
+    body = {key: value for key, value in SEALED["anthropic"].items() if key != "max_tokens"}
+    async with house("asgi", formats=["anthropic"], conversion="lenient") as relay:
+        answer = await relay.http.post(
+            "/v1/messages/count_tokens", json={"model": "sim", **body}, headers=CLAUDE.headers
+        )
+        seen = orjson.loads(relay.vendor.requests[-1].body)
+    assert answer.status_code == 200
+    assert seen.keys() == {"model", "messages", "tools", "thinking"}
+    assert MARK not in orjson.dumps(seen)
+
+
 async def test_what_its_own_vendor_would_refuse_goes_there_as_it_is() -> None:
     odd = [{"role": "user", "content": f"what is {sealed(CLAUDES)}?"}, {"role": "nobody", "content": "?"}]
     async with house("asgi", formats=["anthropic"], conversion="lenient") as relay:
