@@ -3,6 +3,7 @@ wants back with its tool calls (pains.md, 29). The relay keeps them by the call'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -64,12 +65,19 @@ class Keeper:
     def _call(self, call: ToolCall) -> None:
         if call.signature is not None:
             self._size += len(call.signature.value)
-        if self._thoughts or call.signature is not None:
+        if (self._thoughts or call.signature is not None) and not _counted(call):
             kept = Keepsake(tuple(self._thoughts), call.signature, self._behind)
             self.kept |= dict.fromkeys((call.id, fitted(call.id)), kept)
         self._thoughts, self._words, self._behind = [], False, 0
         if self._size > MOST:
             self.kept.clear()
+
+
+def _counted(call: ToolCall) -> bool:
+    """Whether the call's id is its tool's name and a count (Moonshot's `functions.weather:0`): every
+    conversation has it, and what was thought in another is worse than nothing."""
+    name = re.escape(call.name)
+    return bool(name) and re.search(rf"(?<![A-Za-z0-9]){name}[^A-Za-z0-9]?\d{{0,4}}\Z", call.id) is not None
 
 
 def lacking(request: Request, origin: str) -> list[str]:

@@ -46,13 +46,30 @@ def test_a_calls_own_signature_is_kept() -> None:
 
 
 def test_an_id_that_anthropics_rule_changes_is_found_under_both() -> None:
-    call = ToolCall("functions.weather:0", "weather", "{}")
+    call = ToolCall("call:7f.3a", "weather", "{}")
     found = kept(Thinking("a", SIGNED), call)
     reply = Reply(Start(), (Choice((call,), Finish("tool_calls")),), Over())
     question = Asked("r1", 1, "m", Brief("m"), Request("anthropic", "m", ()))
     known = orjson.loads(write_reply(reply, question))["content"][0]["id"]
     assert known != call.id
     assert found == {name: Keepsake((Thinking("a", SIGNED),)) for name in (call.id, known)}
+
+
+@pytest.mark.parametrize(
+    ("made", "name", "unique"),
+    [
+        ("functions.weather:0", "weather", False),
+        ("weather", "weather", False),
+        ("weather_12", "weather", False),
+        ("call_weather77123", "weather", True),
+        ("call_a1b2c3", "call", True),
+        ("toolu_01Als", "ls", True),
+    ],
+)
+def test_an_id_that_every_conversation_has_is_no_name_for_what_is_kept(
+    made: str, name: str, unique: bool
+) -> None:
+    assert (made in kept(Thinking("a", SIGNED), ToolCall(made, name))) is unique
 
 
 def test_unsigned_thoughts_and_answers_without_calls_leave_nothing() -> None:
