@@ -126,6 +126,8 @@ async def test_thoughts_that_nobody_keeps_any_longer_cost_no_answer(model: str, 
             del kept[name]
         heard = await talker.ask(stream=True)
         assert len(heard.calls) == 2
+        beta = relay.vendor.requests[-1].header("anthropic-beta")
+        assert (beta is not None) is ("5-5" in model and gone == slice(1))
         finals = await relay.settled(3)
     assert {(final["record"]["outcome"], len(final["attempts"])) for final in finals} == {("ok", 1)}
 
