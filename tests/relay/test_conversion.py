@@ -155,15 +155,40 @@ async def test_a_history_that_nobody_would_take_is_refused_by_its_message() -> N
     assert asks.error(CHAT, refused.text)["param"].startswith("messages.1")
 
 
-async def test_tokens_are_estimated_where_only_other_formats_serve_a_model() -> None:
-    body = {"model": "sim", "messages": [{"role": "user", "content": "how many?"}]}
+@pytest.mark.parametrize(
+    ("ask", "path", "body", "told"),
+    [
+        (
+            CLAUDE,
+            "/v1/messages/count_tokens",
+            {"model": "sim", "messages": [{"role": "user", "content": "how many?"}]},
+            "input_tokens",
+        ),
+        (
+            Ask("gemini"),
+            "/v1beta/models/sim:countTokens",
+            {"contents": [{"parts": [{"text": "how many?"}]}]},
+            "totalTokens",
+        ),
+        (
+            Ask("gemini"),
+            "/v1beta/models/sim:countTokens",
+            {"generateContentRequest": {"contents": [{"parts": [{"text": "how many?"}]}]}},
+            "totalTokens",
+        ),
+    ],
+)
+async def test_tokens_are_estimated_where_only_other_formats_serve_a_model(
+    ask: Ask, path: str, body: dict[str, Any], told: str
+) -> None:
     async with house("asgi", formats=["openai_chat"], conversion="lenient") as relay:
-        answer = await relay.http.post("/v1/messages/count_tokens", json=body, headers=CLAUDE.headers)
+        answer = await relay.http.post(path, json=body, headers=ask.headers)
         (final,) = await relay.settled()
+        assert relay.vendor.total == 0
     assert answer.status_code == 200
-    assert answer.json()["input_tokens"] > 0
+    assert answer.json()[told] > 0
     assert answer.headers["x-aether-estimated"] == "1"
-    assert final["record"]["kind"] == "count_tokens"
+    assert (final["record"]["kind"], final["record"]["outcome"]) == ("count_tokens", "ok")
 
 
 async def test_an_anthropic_client_learns_of_its_input_at_the_start_and_of_the_truth_at_the_end() -> None:
