@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -427,6 +428,10 @@ def test_a_hostile_item_is_read_or_refused(kind: str, junk: Any) -> None:
     written(request)
 
 
+def test_a_reference_that_does_not_say_what_it_is_goes_back_as_it_was() -> None:
+    assert written(read(input=[{"id": "msg_1"}]))["input"] == [{"id": "msg_1"}]
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b'{"a":' * 2000])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
@@ -518,7 +523,34 @@ def test_case_65_reasoning_of_openais_own_in_the_history_asks_for_more() -> None
     ],
 )
 def test_case_46_effort_is_written_in_words(effort: Effort, told: Any) -> None:
-    assert written(of_others(effort=effort)).get("reasoning") == told
+    request = Request("openai_chat", "m", (USER,), effort=effort)
+    assert written(request).get("reasoning") == told
+
+
+@pytest.mark.parametrize(
+    ("origin", "effort", "asked"),
+    [
+        ("anthropic", Effort(enabled=True, budget=2000), True),
+        ("anthropic", Effort(enabled=True, budget=2000, shown=False), False),
+        ("anthropic", Effort(level="high"), False),
+        ("anthropic", Effort(enabled=False), False),
+        ("gemini", Effort(enabled=True, budget=2000, shown=True), True),
+        ("gemini", Effort(enabled=True, budget=2000), False),
+        ("openai_chat", Effort(enabled=True, level="high"), False),
+    ],
+)
+def test_case_46_a_summary_is_asked_for_where_the_client_is_to_see_thoughts(
+    origin: str, effort: Effort, asked: bool
+) -> None:
+    request = msgspec.structs.replace(of_others(effort=effort), origin=origin)
+    assert (written(request)["reasoning"].get("summary") == "auto") == asked
+
+
+def test_an_endpoint_that_refuses_summaries_is_not_asked_for_one_and_the_client_is_told() -> None:
+    request = of_others(effort=Effort(enabled=True, level="high", shown=True))
+    outcome = RESPONSES.write_request(request, Target("gpt-5", quirks=frozenset({"no_reasoning_summary"})))
+    assert json.loads(outcome.body)["reasoning"] == {"effort": "high"}
+    assert outcome.dropped == ("effort",)
 
 
 @pytest.mark.parametrize(
