@@ -19,6 +19,7 @@ from wire import DIALECTS, FORMATS
 from wire.neutral.dialect import Asked, Dialect
 from wire.neutral.keepsakes import Keeper, lacking, restored
 from wire.neutral.requests import CannotHold, Request, Target as Goal, Written, told
+from wire.neutral.traces import without_traces
 from wire.neutral.translate import Translation, translated
 from wire.types import Brief, Usage
 
@@ -133,11 +134,12 @@ class Converter:
         ctx, brief = self._ctx, self._brief
         client, upstream = DIALECTS[ctx.api_format], DIALECTS[target.format]
         goal = Goal(target.upstream_name, target.max_output_tokens, target.quirks)
+        request, left = without_traces(request, target.format)
         try:
             written = upstream.write_request(request, goal)
         except CannotHold as error:
             raise Unfit(f"not in its format: {error.text}", error.text, error.param) from error
-        dropped = tuple(client.spelled(name) for name in told(written.dropped))
+        dropped = tuple(client.spelled(name) for name in told([*left, *written.dropped]))
         if dropped and self._exact:
             text = (
                 f"{dropped[0]} cannot be converted for any upstream of this model, which asks for exactness."

@@ -143,6 +143,28 @@ async def test_content_that_no_target_can_hold_is_refused_before_anybody_is_aske
     assert "not in its format" in str(final["record"]["explanation"])
 
 
+@pytest.mark.parametrize(("policy", "status"), [("lenient", 200), ("exact", 400)])
+async def test_a_search_in_the_history_is_left_out_where_its_words_stay_unless_exactness_is_asked(
+    policy: str, status: int
+) -> None:
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
+    history = [
+        {"role": "user", "content": "News?"},
+        search,
+        {"role": "assistant", "content": "Rain."},
+        {"role": "user", "content": "And?"},
+    ]
+    ask = Ask("openai_responses")
+    async with house("asgi", formats=["anthropic"], conversion=policy) as relay:
+        answer = await ask.send(relay, input=history)
+        assert relay.vendor.total == (status == 200)
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.headers["x-aether-conversion"] == "lossy; dropped=input.web_search_call"
+    else:
+        assert asks.error(ask, answer.text)["param"] == "input.web_search_call"
+
+
 async def test_a_history_that_nobody_would_take_is_refused_by_its_message() -> None:
     calls: list[dict[str, Any]] = [
         {"role": "user", "content": "go"},

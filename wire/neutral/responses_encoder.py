@@ -47,6 +47,7 @@ _PREFIXES: Final = {
     "tool_search_call": "tsc",
     "image_generation_call": "ig",
 }
+_FORMS: Final = frozenset(("png", "webp", "jpeg", "gif"))
 _LOCAL: Final = frozenset(("local_shell", "tool_search"))
 
 
@@ -203,7 +204,10 @@ class Encoder:
             self._item = dict(part.value)
             self._event("response.output_item.added", self._at_item())
         elif isinstance(part, Media) and part.kind == "image" and part.data:
-            self._add("image_generation_call", {"status": "in_progress", "result": None}, NONE)
+            fields: dict[str, Any] = {"status": "in_progress", "result": None}
+            if (form := part.mime.removeprefix("image/")) in _FORMS:
+                fields["output_format"] = form
+            self._add("image_generation_call", fields, NONE)
             self._item["result"] = part.data
 
     def _in_message(self, extras: Extras) -> None:

@@ -49,6 +49,8 @@ SUMMARY: Final = "@summary"
 """In the bag of thinking: the pieces of a summary that has several."""
 RAW: Final = "@raw"
 """In the bag of thinking: its text is the reasoning itself (`content`), not a summary."""
+ITEM: Final = "@item"
+"""In the bag of a picture that the model made: its item, less the picture."""
 
 PROMPT: Final = "prompt"
 
@@ -156,6 +158,14 @@ class _Reader:
         name = LOCAL[item["type"]]
         call = ToolCall(a_text(call_id, f"{where}.call_id"), name, local_arguments(item), extras=bag(item))
         return self._say(call)
+
+    def picture(self, item: dict[str, Any], where: str) -> None:
+        if not item.get("result"):
+            return self._say(Foreign(ORIGIN, item))
+        data = a_text(item["result"], f"{where}.result")
+        form = as_text(item.get("output_format")) or "png"
+        mime = "image/svg+xml" if form == "svg" else f"image/{form}"
+        return self._say(Media("image", mime, data, extras=bag({ITEM: rest(item, ("result",))})))
 
     def output(self, item: dict[str, Any], where: str) -> None:
         output = item.get("output")
@@ -335,6 +345,7 @@ _ITEMS: Final[Mapping[str, Callable[[_Reader, dict[str, Any], str], None]]] = {
     "reasoning": _Reader.reasoning,
     "local_shell_call": _Reader.local_call,
     "tool_search_call": _Reader.local_call,
+    "image_generation_call": _Reader.picture,
     "local_shell_call_output": _Reader.shell_output,
     "tool_search_output": _Reader.search_output,
     "additional_tools": _Reader.more_tools,

@@ -9,7 +9,7 @@ from wire.jsons import as_text
 from wire.neutral.names import fitted
 from wire.neutral.parts import Foreign, Media, Part, Refusal, Text, Thinking, ToolCall, ToolResult, Turn
 from wire.neutral.requests import CannotHold
-from wire.neutral.responses_items import MESSAGE, RAW, SUMMARY
+from wire.neutral.responses_items import ITEM, MESSAGE, RAW, SUMMARY
 from wire.neutral.responses_tools import ORIGIN, as_list, bare_name, own
 
 OURS: Final = "_aether"
@@ -59,7 +59,7 @@ class TurnWriter:
         if isinstance(part, Refusal):
             return {"type": "refusal", "refusal": part.text}
         if isinstance(part, Media):
-            return self._media(part, where)
+            return None if ITEM in own(part.extras) else self._media(part, where)
         if isinstance(part, Foreign) and part.origin == ORIGIN and _is_content_type(part):
             return dict(part.value)
         return None
@@ -101,6 +101,8 @@ class TurnWriter:
             yield self._output(part, where)
         elif isinstance(part, Thinking):
             yield from _reasoning(part)
+        elif isinstance(part, Media):
+            yield {**_known(own(part.extras)[ITEM]), "result": part.data}
         elif isinstance(part, Foreign):
             if part.origin != ORIGIN:
                 kind = as_text(part.value.get("type")) or "block"

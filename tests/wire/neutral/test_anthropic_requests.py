@@ -502,6 +502,29 @@ def test_case_48_pictures_go_as_they_came() -> None:
     ]
 
 
+def test_case_48_a_picture_that_the_model_made_stands_in_the_users_turn_behind() -> None:
+    picture = Media("image", "image/png", "QUJD")
+    block = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}}
+    assert messages(user("draw"), assistant(Text("Here."), picture), user("in red")) == [
+        {"role": "user", "content": "draw"},
+        {"role": "assistant", "content": "Here."},
+        {"role": "user", "content": [block, {"type": "text", "text": "in red"}]},
+    ]
+
+
+def test_case_48_results_stand_before_a_picture_that_the_model_made() -> None:
+    picture = Media("image", "image/png", "QUJD")
+    told = messages(
+        user("draw"),
+        assistant(picture, ToolCall("c1", "f", "{}")),
+        user(ToolResult("c1", (Text("ok"),))),
+    )
+    assert [[block["type"] for block in each["content"]] for each in told[1:]] == [
+        ["tool_use"],
+        ["tool_result", "image"],
+    ]
+
+
 def test_case_48_the_fineness_of_a_picture_is_told_to_be_lost() -> None:
     request = chat(user(Media("image", url="https://a.b/c", detail="low")))
     assert write(request)[1].dropped == ("detail",)

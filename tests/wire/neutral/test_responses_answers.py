@@ -400,9 +400,11 @@ def test_texts_one_after_another_are_one_message_and_texts_apart_are_two() -> No
     assert [part["text"] for part in output[0]["content"]] == ["a", "b"]
 
 
-def test_a_picture_is_told_as_one_that_was_generated() -> None:
-    item = accumulated(streamed(answer(Media("image", "image/png", "aGk="))))["output"][0]
+@pytest.mark.parametrize(("mime", "form"), [("image/jpeg", "jpeg"), ("image/heic", None)])
+def test_a_picture_is_told_as_one_that_was_generated(mime: str, form: str | None) -> None:
+    item = accumulated(streamed(answer(Media("image", mime, "aGk="))))["output"][0]
     assert (item["type"], item["status"], item["result"]) == ("image_generation_call", "completed", "aGk=")
+    assert item.get("output_format") == form
 
 
 def test_what_only_another_vendor_understands_is_left_out() -> None:

@@ -428,6 +428,30 @@ def test_a_hostile_item_is_read_or_refused(kind: str, junk: Any) -> None:
     written(request)
 
 
+PICTURE = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGk="}
+
+
+@pytest.mark.parametrize(
+    ("form", "mime"),
+    [(None, "image/png"), ("webp", "image/webp"), ("jpeg", "image/jpeg"), ("svg", "image/svg+xml")],
+)
+def test_a_picture_that_the_model_made_is_a_picture_and_goes_back_as_it_was(
+    form: str | None, mime: str
+) -> None:
+    item = PICTURE if form is None else {**PICTURE, "output_format": form}
+    request = read(input=[say("draw"), item, say("Here.", "assistant")])
+    made = request.turns[1].parts[0]
+    assert isinstance(made, Media)
+    assert (made.kind, made.mime, made.data) == ("image", mime, "aGk=")
+    assert written(request)["input"][1] == item
+
+
+def test_a_picture_that_came_to_nothing_is_the_vendors_own() -> None:
+    item = {**PICTURE, "result": None, "status": "failed"}
+    request = read(input=[say("draw"), item])
+    assert request.turns[1].parts == (Foreign(ORIGIN, item),)
+
+
 def test_a_reference_that_does_not_say_what_it_is_goes_back_as_it_was() -> None:
     assert written(read(input=[{"id": "msg_1"}]))["input"] == [{"id": "msg_1"}]
 

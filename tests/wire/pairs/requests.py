@@ -321,6 +321,53 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "anthropic": claude(tools=[{"type": "web_search_20250305", "name": "web_search"}, *CLAUDE_TOOLS]),
         "gemini": gemini(tools=[{"googleSearch": {}}, *declared()]),
     },
+    "40: what a search of the vendor's left in the history": {
+        "openai_responses": responses(
+            "News?",
+            {
+                "type": "web_search_call",
+                "id": "ws_1",
+                "status": "completed",
+                "action": {"type": "search", "query": "news"},
+            },
+            {"role": "assistant", "content": "Rain."},
+            "And?",
+        ),
+        "anthropic": claude(
+            "News?",
+            says(
+                {
+                    "type": "server_tool_use",
+                    "id": "srvtoolu_1",
+                    "name": "web_search",
+                    "input": {"query": "news"},
+                },
+                {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+                words("Rain."),
+            ),
+            "And?",
+        ),
+        "gemini": gemini(
+            "Sum?",
+            model(
+                {"executableCode": {"language": "PYTHON", "code": "print(2 + 2)"}},
+                {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "4"}},
+                {"text": "It is 4."},
+            ),
+            "And?",
+        ),
+    },
+    "40: a search of the vendor's that no word followed": {
+        "openai_responses": responses(
+            "News?",
+            {
+                "type": "web_search_call",
+                "id": "ws_1",
+                "status": "completed",
+                "action": {"type": "search", "query": "news"},
+            },
+        ),
+    },
     "41 42 44 45: thoughts of the vendor that the client knows, before a call": {
         "openai_chat": chat(
             "Go.",
@@ -473,6 +520,22 @@ REQUESTS: dict[str, dict[str, Fields]] = {
                 {"fileData": {"mimeType": "image/png", "fileUri": PICTURE}},
                 {"text": "What?"},
             )
+        ),
+    },
+    "48: a picture that the model made": {
+        "openai_responses": responses(
+            "Draw.",
+            {
+                "type": "image_generation_call",
+                "id": "ig_1",
+                "status": "completed",
+                "result": PNG,
+                "output_format": "png",
+            },
+            "Now in red.",
+        ),
+        "gemini": gemini(
+            "Draw.", model({"inlineData": {"mimeType": "image/png", "data": PNG}}), "Now in red."
         ),
     },
     "49: a document": {
