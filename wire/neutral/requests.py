@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -115,6 +115,10 @@ HARMLESS = frozenset(
 """What may be left out without a word: it changes nothing that the model says."""
 
 
+_HELD: Final = frozenset(("cachedContent",))
+"""Names of fields of one format by which a request says something that stands elsewhere."""
+
+
 class Target(msgspec.Struct, frozen=True):
     """What a writer must know of where the request goes. `model` is the upstream's name for it;
     `max_output_tokens` its limit; `quirks` are the endpoint's."""
@@ -147,5 +151,12 @@ def told(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def strangers(request: Request, origin: str) -> list[str]:
-    """What stands in the request's bag for its own format alone, on the way to the format `origin`."""
-    return [] if request.origin == origin else list(request.extras.get(request.origin, ()))
+    """What stands in the request's bag for its own format alone, on the way to the format `origin`. Raises
+    CannotHold where that is no setting but content, which only the vendor has."""
+    if request.origin == origin:
+        return []
+    names = list(request.extras.get(request.origin, ()))
+    held = next((name for name in names if name in _HELD), None)
+    if held is not None:
+        raise CannotHold(f"'{held}' names content that only {request.origin} holds", param=held)
+    return names

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from tests.counts import count
 from tests.wire.neutral import strategies_gemini
 from tests.wire.neutral.gemini_kit import GEMINI, brief, read, said, written
-from wire import FORMATS
+from wire import DIALECTS, FORMATS
 from wire.jsons import dumps, loads
 from wire.neutral import seals
 from wire.neutral.parts import (
@@ -910,3 +910,12 @@ def test_anything_is_read_or_refused_and_nothing_else_happens() -> None:
                 with suppress(BadRequest):
                     assert loads(GEMINI.write_request(asked_by, Target(name)).body)["contents"] is not None
     assert kinds > read_at_all > kinds // 20
+
+
+@pytest.mark.parametrize("spelling", ["cachedContent", "cached_content"])
+@pytest.mark.parametrize("origin", ["openai_chat", "openai_responses", "anthropic"])
+def test_what_google_holds_in_its_cache_goes_to_nobody_else(origin: str, spelling: str) -> None:
+    request = read({"contents": [{"parts": [{"text": "On."}]}], spelling: "cachedContents/1"})
+    with pytest.raises(CannotHold) as refused:
+        DIALECTS[origin].write_request(request, Target("m"))
+    assert refused.value.param == "cachedContent"

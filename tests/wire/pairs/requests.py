@@ -675,4 +675,7 @@ REQUESTS: dict[str, dict[str, Fields]] = {
     "65: an answer that the vendor holds": {
         "openai_responses": responses("On.", previous_response_id="resp_1"),
     },
+    "65: a beginning that the vendor holds": {
+        "gemini": gemini("On.", cachedContent="cachedContents/1"),
+    },
 }
