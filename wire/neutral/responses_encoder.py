@@ -38,6 +38,7 @@ from wire.types import Usage
 
 _LIMITS: Final = ("length", "context_length")
 _MALFORMED: Final = "The model called a tool in a form that could not be read."
+_NOTHING: Final = "The model ended without a word ({})."
 _PREFIXES: Final = {
     "message": "msg",
     "reasoning": "rs",
@@ -116,6 +117,8 @@ class Encoder:
         """The item that is open, if one is; its last part may be whole already."""
         self._finish = Finish("stop")
         self._refused = False
+        self._said = False
+        """Whether there was anything but thoughts."""
         # The open part:
         self._part: Part | None = None
         self._ladder = _NONE
@@ -184,6 +187,7 @@ class Encoder:
 
     def _start(self, part: Part) -> None:
         self._part, self._pieces = part, []
+        self._said = self._said or not isinstance(part, Thinking)
         if isinstance(part, Text):
             self._in_message(part.extras)
             self._begin(_TEXT)
@@ -368,9 +372,10 @@ class Encoder:
             told["status"] = "incomplete"
             why = "max_output_tokens" if reason in _LIMITS else "content_filter"
             told["incomplete_details"] = {"reason": why}
-        elif reason == "malformed_call":
+        elif reason == "malformed_call" or (reason == "other" and not self._said):
+            message = _MALFORMED if reason == "malformed_call" else _NOTHING.format(self._finish.native)
             told["status"] = "failed"
-            told["error"] = {"code": "server_error", "message": _MALFORMED}
+            told["error"] = {"code": "server_error", "message": message}
         self._close("completed" if told["status"] == "completed" else "incomplete")
         told["output"] = self._output
         if usage is not None:

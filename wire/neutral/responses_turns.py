@@ -223,7 +223,9 @@ def paired(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     for item in items:
         if str(item["type"]).endswith("_output") and item["call_id"] not in calls:
-            told.append({"type": "message", "role": "user", "content": _as_content(item["output"])})
+            title = {"type": "input_text", "text": f"Result of the tool call {item['call_id']}:"}
+            content = [title, *_as_content(item["output"])]
+            told.append({"type": "message", "role": "user", "content": content})
             continue
         told.append(item)
         if str(item["type"]).endswith("_call") and item.get("call_id", "") in calls - answered:

@@ -1029,8 +1029,9 @@ def test_case_57_what_the_format_was_called_before_is_read() -> None:
 
 
 def test_previous_answers_that_are_not_at_hand_rule_the_target_out() -> None:
-    with pytest.raises(CannotHold):
+    with pytest.raises(CannotHold) as refused:
         write(chat(user("go"), previous_id="resp_1"))
+    assert refused.value.param == "previous_response_id"
 
 
 def test_streams_are_asked_for_and_the_upstreams_own_name_of_the_model() -> None:

@@ -738,8 +738,8 @@ def test_case_38_tools_that_may_not_be_called_are_not_declared() -> None:
 THINKING: list[tuple[str, Effort, dict[str, Any] | None, tuple[str, ...]]] = [
     ("gemini-2.5-pro", Effort(False), {"thinkingBudget": 128}, ("effort",)),
     ("gemini-2.5-flash", Effort(False), {"thinkingBudget": 0}, ()),
-    ("gemini-2.5-flash", Effort(True, "low"), {"thinkingBudget": 1024, "includeThoughts": True}, ()),
-    ("gemini-2.5-flash", Effort(True, "max"), {"thinkingBudget": 1999, "includeThoughts": True}, ()),
+    ("gemini-2.5-flash", Effort(True, "low"), {"thinkingBudget": 1000, "includeThoughts": True}, ()),
+    ("gemini-2.5-flash", Effort(True, "max"), {"thinkingBudget": 1000, "includeThoughts": True}, ()),
     ("gemini-2.5-flash-lite", Effort(True, budget=10), {"thinkingBudget": 512, "includeThoughts": True}, ()),
     ("gemini-2.5-pro", Effort(True), {"thinkingBudget": -1, "includeThoughts": True}, ()),
     ("gemini-2.5-pro", Effort(True, budget=90_000), {"thinkingBudget": 1999, "includeThoughts": True}, ()),

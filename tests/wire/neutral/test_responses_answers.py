@@ -65,7 +65,7 @@ CODEX_TOOLS = [
 ]
 
 
-def answer(*parts: Part, reason: Reason = "stop", pieces: int = 1) -> list[Event]:
+def answer(*parts: Part, reason: Reason = "stop", native: str = "", pieces: int = 1) -> list[Event]:
     """The events of an answer, its texts cut into pieces."""
     events: list[Event] = [Start("up_1", "model-up")]
     for index, part in enumerate(parts):
@@ -81,7 +81,7 @@ def answer(*parts: Part, reason: Reason = "stop", pieces: int = 1) -> list[Event
         size = -(-len(text) // pieces) or 1
         events += [PartDelta(index, text[at : at + size]) for at in range(0, len(text), size)]
         events.append(PartEnd(index, getattr(part, "signature", None)))
-    return [*events, Finish(reason), Over(USAGE)]
+    return [*events, Finish(reason, native), Over(USAGE)]
 
 
 def kinds(stream: bytes) -> list[str]:
@@ -267,6 +267,15 @@ def test_case_61_a_refusal_in_words_is_told_as_one() -> None:
 def test_case_59_a_malformed_call_is_a_failure_that_an_agent_tries_again() -> None:
     told = accumulated(streamed(answer(reason="malformed_call")))
     assert (told["status"], told["error"]["code"]) == ("failed", "server_error")
+
+
+@pytest.mark.parametrize("parts", [(), (Thinking("Hm."),)])
+def test_case_61_an_end_for_a_reason_of_the_vendors_own_without_a_word_is_no_success(
+    parts: tuple[Part, ...],
+) -> None:
+    told = accumulated(streamed(answer(*parts, reason="other", native="MISSING_THOUGHT_SIGNATURE")))
+    assert (told["status"], told["error"]["code"]) == ("failed", "server_error")
+    assert "MISSING_THOUGHT_SIGNATURE" in told["error"]["message"]
 
 
 @pytest.mark.parametrize("reason", ["stop", "stop_sequence", "tool_calls", "pause", "other"])

@@ -377,6 +377,7 @@ STREAMS: dict[str, dict[str, bytes]] = {
         "anthropic": claude(claude_text("Once"), stop="model_context_window_exceeded")
     },
     "59: a malformed call": {"gemini": gemini(finish="MALFORMED_FUNCTION_CALL")},
+    "59: an end without a word": {"gemini": gemini(finish="OTHER")},
     "60: a call, and stop": {
         "openai_chat": chat(piece(OSLO, 0, "c1"), finish="stop"),
         "anthropic": claude(claude_call("c1", OSLO), stop="end_turn"),

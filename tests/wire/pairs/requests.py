@@ -304,6 +304,45 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "anthropic": claude(tools=CLAUDE_TOOLS, tool_choice={"type": "any"}),
         "gemini": gemini(tools=declared(), toolConfig={"functionCallingConfig": {"mode": "ANY"}}),
     },
+    "38: some of the tools may be called": {
+        "openai_chat": chat(
+            tools=[*CHAT_TOOLS, chat_tool("time"), chat_tool("place")],
+            tool_choice={
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "auto",
+                    "tools": [
+                        {"type": "function", "function": {"name": "weather"}},
+                        {"type": "function", "function": {"name": "time"}},
+                    ],
+                },
+            },
+        ),
+        "openai_responses": responses(
+            tools=[*FLAT_TOOLS, flat_tool("time"), flat_tool("place")],
+            tool_choice={
+                "type": "allowed_tools",
+                "mode": "auto",
+                "tools": [{"type": "function", "name": "weather"}, {"type": "function", "name": "time"}],
+            },
+        ),
+    },
+    "38: some of the tools are forced": {
+        "openai_responses": responses(
+            tools=[*FLAT_TOOLS, flat_tool("time"), flat_tool("place")],
+            tool_choice={
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "weather"}, {"type": "function", "name": "time"}],
+            },
+        ),
+        "gemini": gemini(
+            tools=[*declared(), *declared("time"), *declared("place")],
+            toolConfig={
+                "functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["weather", "time"]}
+            },
+        ),
+    },
     "38: no tool may be called": {
         "openai_chat": chat(tools=CHAT_TOOLS, tool_choice="none"),
         "openai_responses": responses(tools=FLAT_TOOLS, tool_choice="none"),
