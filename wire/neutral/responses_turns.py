@@ -48,7 +48,7 @@ class TurnWriter:
             message["content"].append(content)
         if behind:
             items.append({"type": "message", "role": "user", "content": behind})
-        return items
+        return items if self._ours else [_plain(item) for item in items]
 
     def _content(self, part: Part, role: str, where: str) -> dict[str, Any] | None:
         """A part of a message; None for what is an item of its own."""
@@ -74,6 +74,8 @@ class TurnWriter:
             told = {"type": "input_image", "image_url": address}
             if part.file_id:
                 told = {"type": "input_image", "file_id": part.file_id}
+            if not self._ours:
+                told["detail"] = "auto"  # what it is anyway, but vendors who go by OpenAI's types want it
         elif part.kind == "document":
             told = {"type": "input_file"}
             if part.name or (part.data and not self._ours):
@@ -157,6 +159,17 @@ def _message(turn: Turn, first: Part) -> dict[str, Any]:
     about = own(first.extras).get(MESSAGE, {}) if isinstance(first, Text) else {}
     mine = own(turn.extras) if turn.role != "assistant" else {}
     return {"type": "message", "role": turn.role, "content": [], **_known(mine), **_known(about)}
+
+
+def _plain(item: dict[str, Any]) -> dict[str, Any]:
+    """The model's words as a string, where they are one text: the longer form wants an id, by OpenAI's
+    types."""
+    content = item.get("content")
+    if item.get("role") == "assistant" and isinstance(content, list) and len(content) == 1:
+        (only,) = content
+        if only.keys() == {"type", "text"}:
+            return {**item, "content": only["text"]}
+    return item
 
 
 def _known(item: Mapping[str, Any]) -> dict[str, Any]:

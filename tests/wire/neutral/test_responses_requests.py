@@ -729,7 +729,7 @@ def test_case_48_and_49_pictures_and_documents_are_told() -> None:
     )
     assert written(of_others(user))["input"][0]["content"][1:] == [
         {"type": "input_image", "image_url": "data:image/png;base64,aGk=", "detail": "high"},
-        {"type": "input_image", "image_url": "https://x.example/a.png"},
+        {"type": "input_image", "image_url": "https://x.example/a.png", "detail": "auto"},
         {"type": "input_file", "filename": "document.pdf", "file_data": "data:application/pdf;base64,aGk="},
         {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="},
         {"type": "input_file", "file_url": "https://x.example/a.pdf"},
@@ -791,12 +791,16 @@ def test_users_and_tiers_are_told_as_openai_takes_them() -> None:
 def test_a_picture_of_the_models_stands_behind_its_message() -> None:
     model = Turn("assistant", (Text("see"), Media("image", "image/png", "aGk=")))
     items = written(of_others(USER, model, USER))["input"]
-    assert [(item["role"], item["content"][0]["type"]) for item in items] == [
-        ("user", "input_text"),
-        ("assistant", "output_text"),
-        ("user", "input_image"),
-        ("user", "input_text"),
-    ]
+    assert [item["role"] for item in items] == ["user", "assistant", "user", "user"]
+    assert items[1]["content"] == "see"
+    assert [part["type"] for part in items[2]["content"]] == ["input_image"]
+
+
+def test_the_models_words_are_a_string_where_they_are_one_text_and_a_list_where_they_are_several() -> None:
+    two = Turn("assistant", (Text("a"), Text("b")))
+    items = written(of_others(USER, Turn("assistant", (Text("a"),)), USER, two))["input"]
+    assert items[1] == {"type": "message", "role": "assistant", "content": "a"}
+    assert [part["text"] for part in items[3]["content"]] == ["a", "b"]
 
 
 def test_case_54_a_limit_below_openais_least_is_raised_and_told() -> None:
