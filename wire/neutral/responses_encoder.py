@@ -187,7 +187,7 @@ class Encoder:
 
     def _start(self, part: Part) -> None:
         self._part, self._pieces = part, []
-        self._said = self._said or not isinstance(part, Thinking)
+        self._said = self._said or not isinstance(part, Thinking | Foreign)
         if isinstance(part, Text):
             self._in_message(part.extras)
             self._begin(_TEXT)

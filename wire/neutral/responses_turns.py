@@ -37,6 +37,8 @@ class TurnWriter:
                 # A message of the model's cannot hold it: it stands in one of the user's behind it.
                 behind.append(self._media(part, where))
                 continue
+            if turn.role == "assistant" and isinstance(part, Text) and not part.text and not self._ours:
+                continue  # a message of nothing (conversion.md, 35)
             content = self._content(part, turn.role, where)
             if content is None:
                 message = None

@@ -167,6 +167,8 @@ class _Writer:
                 choice, name=self._name(choice.name), names=tuple(map(self._name, choice.names))
             )
             body["tool_choice"] = write_choice(choice, map(self._fitted, request.tools))
+        elif request.tool_choice is not None and request.tool_choice.mode in ("required", "named"):
+            self._drop("tool_choice")
         if request.parallel is None:
             return
         if self.ours or (tools and self._able.parallel):

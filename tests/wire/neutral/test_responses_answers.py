@@ -269,7 +269,9 @@ def test_case_59_a_malformed_call_is_a_failure_that_an_agent_tries_again() -> No
     assert (told["status"], told["error"]["code"]) == ("failed", "server_error")
 
 
-@pytest.mark.parametrize("parts", [(), (Thinking("Hm."),)])
+@pytest.mark.parametrize(
+    "parts", [(), (Thinking("Hm."),), (Foreign("gemini", {"finishMessage": "Signature is missing."}),)]
+)
 def test_case_61_an_end_for_a_reason_of_the_vendors_own_without_a_word_is_no_success(
     parts: tuple[Part, ...],
 ) -> None:

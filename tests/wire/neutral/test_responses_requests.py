@@ -796,6 +796,24 @@ def test_a_picture_of_the_models_stands_behind_its_message() -> None:
     assert [part["type"] for part in items[2]["content"]] == ["input_image"]
 
 
+def test_case_35_words_of_the_model_that_are_none_are_left_out() -> None:
+    model = Turn("assistant", (Text(""), ToolCall("c1", "f", "{}")))
+    items = written(of_others(USER, model))["input"]
+    assert [item["type"] for item in items] == ["message", "function_call", "function_call_output"]
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("named", "web_search")])
+def test_case_40_a_tool_that_must_be_called_but_is_left_out_is_told(choice: ToolChoice) -> None:
+    request = of_others(tools=(BuiltIn("anthropic", "web_search_20250305", {}),), tool_choice=choice)
+    assert "tool_choice" not in written(request)
+    assert dropped(request) == ("tools.web_search_20250305", "tool_choice")
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("auto"), ToolChoice("none")])
+def test_case_40_a_choice_that_nothing_is_lost_of_is_not_told(choice: ToolChoice) -> None:
+    assert dropped(of_others(tool_choice=choice)) == ()
+
+
 def test_the_models_words_are_a_string_where_they_are_one_text_and_a_list_where_they_are_several() -> None:
     two = Turn("assistant", (Text("a"), Text("b")))
     items = written(of_others(USER, Turn("assistant", (Text("a"),)), USER, two))["input"]
