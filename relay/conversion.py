@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from providers.types import Target
-from relay.call import Call
+from relay.call import Call, printable
 from relay.context import StreamContext
 from relay.engine import Engine
 from relay.estimate import estimated_tokens
@@ -26,6 +26,8 @@ from wire.types import Brief, Usage
 Result = TypeVar("Result")
 LARGE = 256 * 1024
 """Bytes of a body from which on it is read and written off the loop."""
+LONGEST_NAME = 60
+"""Characters of a field's name in them."""
 SHOWN = 180
 """Characters of a header or a record about what was dropped."""
 
@@ -139,7 +141,10 @@ class Converter:
             written = upstream.write_request(request, goal)
         except CannotHold as error:
             raise Unfit(f"not in its format: {error.text}", error.text, error.param) from error
-        dropped = tuple(client.spelled(name) for name in told([*left, *written.dropped]))
+        # Names of fields are the client's own words, and go into a header and a record.
+        dropped = tuple(
+            printable(client.spelled(name), LONGEST_NAME) for name in told([*left, *written.dropped])
+        )
         if dropped and self._exact:
             text = (
                 f"{dropped[0]} cannot be converted for any upstream of this model, which asks for exactness."

@@ -67,6 +67,15 @@ async def test_settings_that_the_other_format_lacks_are_dropped_and_told() -> No
     )
 
 
+async def test_a_field_of_any_name_makes_no_header_of_its_own() -> None:
+    async with house("asgi", formats=["anthropic"], conversion="lenient") as relay:
+        answer = await CHAT.send(relay, **{"a\r\nx-forged: 1": 1, "ü" * 100: 2})
+        (final,) = await relay.settled()
+    assert "x-forged" not in answer.headers
+    assert answer.headers["x-aether-conversion"] == f"lossy; dropped=a??x-forged: 1,{'?' * 60}"
+    assert final["record"]["conversion"].isprintable()
+
+
 async def test_a_model_that_asks_for_exactness_refuses_instead_and_names_the_field() -> None:
     async with house("asgi", formats=["anthropic"], conversion="exact") as relay:
         refused = await CHAT.send(relay, seed=7)
