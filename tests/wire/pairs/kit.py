@@ -24,6 +24,7 @@ from tests.wire.pairs.requests import (
     responses,
 )
 from wire import DIALECTS, FORMATS
+from wire.jsons import dumps
 from wire.neutral.dialect import Asked
 from wire.neutral.requests import CannotHold, Request, Target, Written, told
 from wire.neutral.traces import without_traces
@@ -62,7 +63,7 @@ WIDTH = 100
 
 def read(origin: str, fields: Fields, brief: Brief = BRIEF) -> Request:
     """A client's request. Raises BadRequest."""
-    return DIALECTS[origin].read_request(orjson.dumps({**NAMED[origin], **fields}), brief)
+    return DIALECTS[origin].read_request(dumps({**NAMED[origin], **fields}), brief)
 
 
 def target_of(name: str) -> Target:
