@@ -30,9 +30,8 @@ from wire.neutral.parts import (
     ToolCall,
 )
 from wire.neutral.requests import Tool
-from wire.neutral.responses_items import MESSAGE, RAW
+from wire.neutral.responses_items import MESSAGE, OURS, RAW
 from wire.neutral.responses_tools import NAMESPACE, ORIGIN, FreeText, as_list, bare_name, local_call, own
-from wire.neutral.responses_turns import OURS
 from wire.neutral.responses_writing import TIERS, echo
 from wire.types import Usage
 

@@ -40,6 +40,8 @@ from wire.neutral.responses_tools import (
     rest,
 )
 
+OURS: Final = "_aether"
+"""What stands in the ids of items that the relay made: no vendor knows them."""
 MESSAGE: Final = "@message"
 """In the bag of a message's first text: the item without its content."""
 SUMMARY: Final = "@summary"
@@ -233,10 +235,12 @@ class _Reader:
 
 
 def _signature(item: Mapping[str, Any], where: str) -> tuple[Signature | None, seals.On]:
-    """Whose the item's seal is. One without, but with an id, is what OpenAI itself keeps."""
+    """Whose the item's seal is. One without, but with an id of OpenAI's, is what OpenAI itself keeps; one
+    that the relay told is of a vendor that does not sign."""
     item_id, value = as_text(item.get("id")), item.get("encrypted_content")
     if value is None:
-        return (Signature(ORIGIN, "", item_id) if item_id else None), "own"
+        kept = item_id and OURS not in item_id
+        return (Signature(ORIGIN, "", item_id) if kept else None), "own"
     signature, on = seals.opened(text_at(value, where), ORIGIN)
     if signature.origin == ORIGIN and not signature.id:
         signature = Signature(ORIGIN, signature.value, item_id)

@@ -9,11 +9,9 @@ from wire.jsons import as_text
 from wire.neutral.names import fitted
 from wire.neutral.parts import Foreign, Media, Part, Refusal, Text, Thinking, ToolCall, ToolResult, Turn
 from wire.neutral.requests import CannotHold
-from wire.neutral.responses_items import ITEM, MESSAGE, RAW, SUMMARY
+from wire.neutral.responses_items import ITEM, MESSAGE, OURS, RAW, SUMMARY
 from wire.neutral.responses_tools import ORIGIN, as_list, bare_name, own
 
-OURS: Final = "_aether"
-"""What stands in the ids of items that the relay made: no vendor knows them."""
 LONGEST_ID: Final = 64
 
 
@@ -193,8 +191,6 @@ def _reasoning(part: Thinking) -> Iterator[dict[str, Any]]:
     (conversion.md, 44 and 47)."""
     signature = part.signature
     if signature is None or signature.origin != ORIGIN:
-        return
-    if not signature.value and OURS in signature.id:
         return
     mine = own(part.extras)
     pieces = as_list(mine.get(SUMMARY)) or ([part.text] if part.text else [])

@@ -598,12 +598,22 @@ def test_case_46_every_model_is_told_an_effort_that_it_knows(
 
 
 @pytest.mark.parametrize(
+    ("ident", "signature"),
+    [("rs_1", Signature(ORIGIN, "", "rs_1")), ("rs_aether0100", None), (None, None)],
+)
+def test_case_47_thoughts_that_the_relay_told_of_a_vendor_without_signatures_are_not_openais(
+    ident: str | None, signature: Signature | None
+) -> None:
+    item = {"type": "reasoning", "id": ident, "summary": [{"type": "summary_text", "text": "Hm"}]}
+    assert turns(item)[0].parts == (Thinking("Hm", signature),)
+
+
+@pytest.mark.parametrize(
     "thinking",
     [
         Thinking("Hm", Signature("anthropic", "sig")),
         Thinking("Hm", Signature("", "")),
         Thinking("Hm"),
-        Thinking("Hm", Signature(ORIGIN, "", "rs_aether0")),
     ],
 )
 def test_case_44_and_47_thoughts_of_others_do_not_go_back(thinking: Thinking) -> None:
