@@ -85,13 +85,26 @@ def _merged(turns: list[Turn]) -> Iterator[Turn]:
             waiting is not None and turn.role == waiting.role == "assistant" and turn.extras == waiting.extras
         )
         if same and waiting is not None:
-            waiting = msgspec.structs.replace(waiting, parts=(*waiting.parts, *turn.parts))
+            waiting = msgspec.structs.replace(waiting, parts=_joined(waiting.parts, turn.parts))
             continue
         if waiting is not None:
             yield _sealed(waiting)
         waiting = turn
     if waiting is not None:
         yield _sealed(waiting)
+
+
+def _joined(one: tuple[Part, ...], other: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts of two pieces, text that goes on in one: a piece may be a line's end alone, which would be
+    lost as a text of its own."""
+    if one and other and _plain(one[-1]) and _plain(other[0]):
+        text = "".join(part.text for part in (one[-1], other[0]) if isinstance(part, Text))
+        return (*one[:-1], Text(text), *other[1:])
+    return (*one, *other)
+
+
+def _plain(part: Part) -> bool:
+    return isinstance(part, Text) and part == Text(part.text)
 
 
 def _sealed(turn: Turn) -> Turn:

@@ -262,7 +262,7 @@ def test_a_stream_that_googles_client_kept_piece_by_piece_is_one_turn_with_its_s
         {"role": "model", "parts": [{"text": "lo"}]},
         {"parts": [{"text": "on"}]},
     )
-    assert request.turns[1] == Turn("assistant", (Thinking("I think.", thought), Text("Hel"), Text("lo")))
+    assert request.turns[1] == Turn("assistant", (Thinking("I think.", thought), Text("Hello")))
     assert [turn.role for turn in request.turns] == ["user", "assistant", "user"]
 
 

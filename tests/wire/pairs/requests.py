@@ -657,6 +657,11 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "anthropic": claude(says(words("Hello.")), says(words("Well?")), "Hi"),
         "gemini": gemini(model({"text": "Hello."}), model({"text": "Well?"}), "Hi"),
     },
+    "52: the model's words in the pieces of a stream": {
+        "gemini": gemini(
+            "Hi", model({"text": "Hello."}), model({"text": "\n\n"}), model({"text": "Well?"}), "Go."
+        ),
+    },
     "52: the model's own words last": {
         "openai_chat": chat("Hi", {"role": "assistant", "content": "I say:"}),
         "openai_responses": responses("Hi", {"role": "assistant", "content": "I say:"}),
