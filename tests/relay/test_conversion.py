@@ -91,6 +91,16 @@ async def test_settings_that_the_other_format_lacks_are_dropped_and_told() -> No
     )
 
 
+async def test_a_field_of_any_name_makes_no_header_of_its_own() -> None:
+    fields: dict[str, Any] = {"a\r\nx-forged: 1": 1, "ü" * 100: 2}
+    async with house("asgi", formats=["anthropic"], conversion="lenient") as relay:
+        answer = await CHAT.send(relay, **fields)
+        (final,) = await relay.settled()
+    assert "x-forged" not in answer.headers
+    assert answer.headers["x-aether-conversion"] == f"lossy; dropped=a??x-forged: 1,{'?' * 60}"
+    assert final["record"]["conversion"].isprintable()
+
+
 async def test_a_model_that_asks_for_exactness_refuses_instead_and_names_the_field() -> None:
     async with house("asgi", formats=["anthropic"], conversion="exact") as relay:
         refused = await CHAT.send(relay, seed=7)
@@ -232,6 +242,28 @@ async def test_content_that_no_target_can_hold_is_refused_before_anybody_is_aske
     assert "not in its format" in str(final["record"]["explanation"])
 
 
+@pytest.mark.parametrize(("policy", "status"), [("lenient", 200), ("exact", 400)])
+async def test_a_search_in_the_history_is_left_out_where_its_words_stay_unless_exactness_is_asked(
+    policy: str, status: int
+) -> None:
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
+    history = [
+        {"role": "user", "content": "News?"},
+        search,
+        {"role": "assistant", "content": "Rain."},
+        {"role": "user", "content": "And?"},
+    ]
+    ask = Ask("openai_responses")
+    async with house("asgi", formats=["anthropic"], conversion=policy) as relay:
+        answer = await ask.send(relay, input=history)
+        assert relay.vendor.total == (status == 200)
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.headers["x-aether-conversion"] == "lossy; dropped=input.web_search_call"
+    else:
+        assert asks.error(ask, answer.text)["param"] == "input.web_search_call"
+
+
 async def test_a_history_that_nobody_would_take_is_refused_by_its_message() -> None:
     calls: list[dict[str, Any]] = [
         {"role": "user", "content": "go"},
@@ -244,15 +276,40 @@ async def test_a_history_that_nobody_would_take_is_refused_by_its_message() -> N
     assert asks.error(CHAT, refused.text)["param"].startswith("messages.1")
 
 
-async def test_tokens_are_estimated_where_only_other_formats_serve_a_model() -> None:
-    body = {"model": "sim", "messages": [{"role": "user", "content": "how many?"}]}
+@pytest.mark.parametrize(
+    ("ask", "path", "body", "told"),
+    [
+        (
+            CLAUDE,
+            "/v1/messages/count_tokens",
+            {"model": "sim", "messages": [{"role": "user", "content": "how many?"}]},
+            "input_tokens",
+        ),
+        (
+            Ask("gemini"),
+            "/v1beta/models/sim:countTokens",
+            {"contents": [{"parts": [{"text": "how many?"}]}]},
+            "totalTokens",
+        ),
+        (
+            Ask("gemini"),
+            "/v1beta/models/sim:countTokens",
+            {"generateContentRequest": {"contents": [{"parts": [{"text": "how many?"}]}]}},
+            "totalTokens",
+        ),
+    ],
+)
+async def test_tokens_are_estimated_where_only_other_formats_serve_a_model(
+    ask: Ask, path: str, body: dict[str, Any], told: str
+) -> None:
     async with house("asgi", formats=["openai_chat"], conversion="lenient") as relay:
-        answer = await relay.http.post("/v1/messages/count_tokens", json=body, headers=CLAUDE.headers)
+        answer = await relay.http.post(path, json=body, headers=ask.headers)
         (final,) = await relay.settled()
+        assert relay.vendor.total == 0
     assert answer.status_code == 200
-    assert answer.json()["input_tokens"] > 0
+    assert answer.json()[told] > 0
     assert answer.headers["x-aether-estimated"] == "1"
-    assert final["record"]["kind"] == "count_tokens"
+    assert (final["record"]["kind"], final["record"]["outcome"]) == ("count_tokens", "ok")
 
 
 async def test_an_anthropic_client_learns_of_its_input_at_the_start_and_of_the_truth_at_the_end() -> None:

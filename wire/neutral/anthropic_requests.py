@@ -277,7 +277,7 @@ def write_request(request: Request, target: Target) -> Written:
     """The request in this format. Raises CannotHold."""
     if request.previous_id:
         raise CannotHold(
-            "the history that 'previous_response_id' names is not at hand here", param="previous_id"
+            "the history that 'previous_response_id' names is not at hand here", param="previous_response_id"
         )
     model = claude(target.model)
     talk = Conversation(request, model)

@@ -143,6 +143,11 @@ class Conversation:
             role, parts = turn.role, turn.parts
             if role == "system" and not (model.system_turns and answered and before in ("user", "system")):
                 role, parts = "user", tuple(_reminders(parts))
+            files: list[Part] = []
+            if role == "assistant" and self._origin != NAME:
+                # "'image' blocks are not permitted within assistant turns": they stand in the user's behind.
+                files = [part for part in parts if isinstance(part, Media)]
+                parts = tuple(part for part in parts if not isinstance(part, Media))
             blocks = groups[-1].blocks if before == role else []
             had = len(blocks)
             self._fill(blocks, parts, f"messages.{offset + number}")
@@ -155,6 +160,10 @@ class Conversation:
                 groups[-1].extras.update(extras)
             elif blocks or extras:
                 groups.append(Group(role, blocks, dict(extras)))
+            if files:
+                if not groups or groups[-1].role != "user":
+                    groups.append(Group("user", [], {}))
+                self._fill(groups[-1].blocks, files, f"messages.{offset + number}")
         return groups
 
     def _fill(self, blocks: list[Out], parts: Iterable[Part], where: str) -> None:

@@ -257,6 +257,9 @@ _KNOBS: Final[Mapping[str, Callable[[Any, Abilities, Quirks], Any]]] = {
     "verbosity": lambda value, able, _quirks: value if able.verbosity else None,
     "user": _user,
     "service_tier": _tier,
+    # No other format's answer has a place for what comes of them.
+    "logprobs": lambda value, _able, _quirks: None if value else "",
+    "top_logprobs": lambda value, _able, _quirks: None if value else "",
 }
 """Knobs that not every target of this format takes: what to send, None to drop it, "" where nothing needs be
 said."""

@@ -115,6 +115,10 @@ HARMLESS = frozenset(
 """What may be left out without a word: it changes nothing that the model says."""
 
 
+_HELD: Final = frozenset(("cachedContent",))
+"""Names of fields of one format by which a request says something that stands elsewhere."""
+
+
 class Target(msgspec.Struct, frozen=True):
     """What a writer must know of where the request goes. `model` is the upstream's name for it;
     `max_output_tokens` its limit; `quirks` are the endpoint's."""
@@ -153,8 +157,15 @@ UNSAID: Final = frozenset({"citations", "context"})
 
 def strangers(request: Request, origin: str) -> list[str]:
     """What stands in the request's bag for its own format alone, on the way to the format `origin`; and in
-    the bags of its tools and files, as far as it changes an answer."""
-    return [] if request.origin == origin else [*request.extras.get(request.origin, ()), *_inner(request)]
+    the bags of its tools and files, as far as it changes an answer. Raises CannotHold where that is no
+    setting but content, which only the vendor has."""
+    if request.origin == origin:
+        return []
+    names = list(request.extras.get(request.origin, ()))
+    held = next((name for name in names if name in _HELD), None)
+    if held is not None:
+        raise CannotHold(f"'{held}' names content that only {request.origin} holds", param=held)
+    return [*names, *_inner(request)]
 
 
 def _inner(request: Request) -> list[str]:

@@ -26,6 +26,8 @@ LEAST_TOKENS: Final = 16
 TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority", "fast", "ultrafast"))
 _THEIR_TIERS: Final = {"standard": "default", "standard_only": "default"}
 LONGEST_USER: Final = 64
+_SHOWN_UNASKED: Final = frozenset(("anthropic",))
+"""Formats whose clients are shown the thoughts that they turn on, unless they say otherwise."""
 _SHARED: Final = frozenset(
     (
         *("metadata", "store", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
@@ -82,6 +84,7 @@ class _Writer:
     def __init__(self, request: Request, target: Target) -> None:
         self.request = request
         self.ours = request.origin == ORIGIN
+        self._target = target
         self._able = abilities(target.model)
         if not self._able.levels and "reasoning_effort" in target.quirks:
             self._able = msgspec.structs.replace(self._able, levels=USUAL)
@@ -101,7 +104,7 @@ class _Writer:
         body: dict[str, Any] = {}
         if instructions is not None:
             body["instructions"] = instructions
-        if items and items[-1]["type"] == PROMPT:
+        if items and items[-1].get("type") == PROMPT:
             body[PROMPT] = items.pop()[PROMPT]
         body["input"] = items
         if request.previous_id:
@@ -167,6 +170,8 @@ class _Writer:
                 choice, name=self._name(choice.name), names=tuple(map(self._name, choice.names))
             )
             body["tool_choice"] = write_choice(choice, map(self._fitted, request.tools))
+        elif request.tool_choice is not None and request.tool_choice.mode in ("required", "named"):
+            self._drop("tool_choice")
         if request.parallel is None:
             return
         if self.ours or (tools and self._able.parallel):
@@ -206,9 +211,21 @@ class _Writer:
                 self._drop("effort")
             return {}
         told = {"effort": nearest(level, levels)} if level else {}
-        if level == "none" and told["effort"] != level:
+        if level == "none":
+            if told["effort"] != level:
+                self._drop("effort")
+            return told
+        return told | self._summary(effort)
+
+    def _summary(self, effort: Effort) -> dict[str, Any]:
+        """Thoughts come to those who ask for a summary of them."""
+        shown = effort.shown
+        if shown is None:
+            shown = effort.enabled is True and self.request.origin in _SHOWN_UNASKED
+        if shown and "no_reasoning_summary" in self._target.quirks:
             self._drop("effort")
-        return told | {"summary": "auto"} if effort.shown and level != "none" else told
+            return {}
+        return {"summary": "auto"} if shown else {}
 
     def _text(self, body: dict[str, Any]) -> None:
         told: dict[str, Any] = {}

@@ -565,6 +565,29 @@ def test_case_48_pictures_go_as_they_came() -> None:
     ]
 
 
+def test_case_48_a_picture_that_the_model_made_stands_in_the_users_turn_behind() -> None:
+    picture = Media("image", "image/png", "QUJD")
+    block = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}}
+    assert messages(user("draw"), assistant(Text("Here."), picture), user("in red")) == [
+        {"role": "user", "content": "draw"},
+        {"role": "assistant", "content": "Here."},
+        {"role": "user", "content": [block, {"type": "text", "text": "in red"}]},
+    ]
+
+
+def test_case_48_results_stand_before_a_picture_that_the_model_made() -> None:
+    picture = Media("image", "image/png", "QUJD")
+    told = messages(
+        user("draw"),
+        assistant(picture, ToolCall("c1", "f", "{}")),
+        user(ToolResult("c1", (Text("ok"),))),
+    )
+    assert [[block["type"] for block in each["content"]] for each in told[1:]] == [
+        ["tool_use"],
+        ["tool_result", "image"],
+    ]
+
+
 def test_case_48_the_fineness_of_a_picture_is_told_to_be_lost() -> None:
     request = chat(user(Media("image", url="https://a.b/c", detail="low")))
     assert write(request)[1].dropped == ("detail",)
@@ -1069,8 +1092,9 @@ def test_case_57_what_the_format_was_called_before_is_read() -> None:
 
 
 def test_previous_answers_that_are_not_at_hand_rule_the_target_out() -> None:
-    with pytest.raises(CannotHold):
+    with pytest.raises(CannotHold) as refused:
         write(chat(user("go"), previous_id="resp_1"))
+    assert refused.value.param == "previous_response_id"
 
 
 def test_streams_are_asked_for_and_the_upstreams_own_name_of_the_model() -> None:

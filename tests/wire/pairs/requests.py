@@ -315,6 +315,45 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "anthropic": claude(tools=CLAUDE_TOOLS, tool_choice={"type": "any"}),
         "gemini": gemini(tools=declared(), toolConfig={"functionCallingConfig": {"mode": "ANY"}}),
     },
+    "38: some of the tools may be called": {
+        "openai_chat": chat(
+            tools=[*CHAT_TOOLS, chat_tool("time"), chat_tool("place")],
+            tool_choice={
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "auto",
+                    "tools": [
+                        {"type": "function", "function": {"name": "weather"}},
+                        {"type": "function", "function": {"name": "time"}},
+                    ],
+                },
+            },
+        ),
+        "openai_responses": responses(
+            tools=[*FLAT_TOOLS, flat_tool("time"), flat_tool("place")],
+            tool_choice={
+                "type": "allowed_tools",
+                "mode": "auto",
+                "tools": [{"type": "function", "name": "weather"}, {"type": "function", "name": "time"}],
+            },
+        ),
+    },
+    "38: some of the tools are forced": {
+        "openai_responses": responses(
+            tools=[*FLAT_TOOLS, flat_tool("time"), flat_tool("place")],
+            tool_choice={
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "weather"}, {"type": "function", "name": "time"}],
+            },
+        ),
+        "gemini": gemini(
+            tools=[*declared(), *declared("time"), *declared("place")],
+            toolConfig={
+                "functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["weather", "time"]}
+            },
+        ),
+    },
     "38: no tool may be called": {
         "openai_chat": chat(tools=CHAT_TOOLS, tool_choice="none"),
         "openai_responses": responses(tools=FLAT_TOOLS, tool_choice="none"),
@@ -331,6 +370,53 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "openai_responses": responses(tools=[{"type": "web_search"}, *FLAT_TOOLS]),
         "anthropic": claude(tools=[{"type": "web_search_20250305", "name": "web_search"}, *CLAUDE_TOOLS]),
         "gemini": gemini(tools=[{"googleSearch": {}}, *declared()]),
+    },
+    "40: what a search of the vendor's left in the history": {
+        "openai_responses": responses(
+            "News?",
+            {
+                "type": "web_search_call",
+                "id": "ws_1",
+                "status": "completed",
+                "action": {"type": "search", "query": "news"},
+            },
+            {"role": "assistant", "content": "Rain."},
+            "And?",
+        ),
+        "anthropic": claude(
+            "News?",
+            says(
+                {
+                    "type": "server_tool_use",
+                    "id": "srvtoolu_1",
+                    "name": "web_search",
+                    "input": {"query": "news"},
+                },
+                {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+                words("Rain."),
+            ),
+            "And?",
+        ),
+        "gemini": gemini(
+            "Sum?",
+            model(
+                {"executableCode": {"language": "PYTHON", "code": "print(2 + 2)"}},
+                {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "4"}},
+                {"text": "It is 4."},
+            ),
+            "And?",
+        ),
+    },
+    "40: a search of the vendor's that no word followed": {
+        "openai_responses": responses(
+            "News?",
+            {
+                "type": "web_search_call",
+                "id": "ws_1",
+                "status": "completed",
+                "action": {"type": "search", "query": "news"},
+            },
+        ),
     },
     "41 42 44 45: thoughts of the vendor that the client knows, before a call": {
         "openai_chat": chat(
@@ -486,6 +572,22 @@ REQUESTS: dict[str, dict[str, Fields]] = {
             )
         ),
     },
+    "48: a picture that the model made": {
+        "openai_responses": responses(
+            "Draw.",
+            {
+                "type": "image_generation_call",
+                "id": "ig_1",
+                "status": "completed",
+                "result": PNG,
+                "output_format": "png",
+            },
+            "Now in red.",
+        ),
+        "gemini": gemini(
+            "Draw.", model({"inlineData": {"mimeType": "image/png", "data": PNG}}), "Now in red."
+        ),
+    },
     "49: a document": {
         "openai_chat": chat(
             hears(
@@ -585,6 +687,11 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "anthropic": claude(says(words("Hello.")), says(words("Well?")), "Hi"),
         "gemini": gemini(model({"text": "Hello."}), model({"text": "Well?"}), "Hi"),
     },
+    "52: the model's words in the pieces of a stream": {
+        "gemini": gemini(
+            "Hi", model({"text": "Hello."}), model({"text": "\n\n"}), model({"text": "Well?"}), "Go."
+        ),
+    },
     "52: the model's own words last": {
         "openai_chat": chat("Hi", {"role": "assistant", "content": "I say:"}),
         "openai_responses": responses("Hi", {"role": "assistant", "content": "I say:"}),
@@ -641,5 +748,8 @@ REQUESTS: dict[str, dict[str, Fields]] = {
     },
     "65: an answer that the vendor holds": {
         "openai_responses": responses("On.", previous_response_id="resp_1"),
+    },
+    "65: a beginning that the vendor holds": {
+        "gemini": gemini("On.", cachedContent="cachedContents/1"),
     },
 }
