@@ -178,20 +178,23 @@ def explain_route(request: HttpRequest) -> HttpResponse:
     tables; and why a request was refused, by its id. All that is asked stands in the address."""
     if not request.user.has_perms(["providers.view_deployment", "consumers.view_apikey"]):
         raise PermissionDenied
+    looks_up = "request_id" in request.GET
     known_by = request.GET.get("request_id", "").strip()
-    asked = bool(request.GET) and not known_by
+    asked = bool(request.GET) and not looks_up
     form = RouteForm(request.GET) if asked else RouteForm(initial={"format": Format.OPENAI_CHAT})
     context: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": _("Explain a route"),
         "form": form,
-        "lookup": RequestForm({"request_id": known_by} if known_by else None),
+        "lookup": RequestForm({"request_id": known_by} if looks_up else None),
     }
     if known_by:
         request_found = found_by(known_by, records=request.user.has_perm("usage.view_record"))
         context["request_found"] = request_found
         if request_found.record is not None:
-            context["record_link"] = link(_("the record"), "usage_record_change", request_found.record.pk)
+            context["record_link"] = link(
+                _("Open the record"), "usage_record_change", request_found.record.pk
+            )
     if asked and form.is_valid():
         given = form.cleaned_data
         caller = auth.load(given["api_key"].digest)

@@ -124,10 +124,12 @@ class Command(BaseCommand):
                 self.stdout.write(line)
         if found.status:
             self.stdout.write("")
-            self.stdout.write(
+            told = (
                 _("Nobody is left: the client gets %(status)s, “%(error)s”")
-                % {"status": found.status, "error": found.error}
+                if found.mode
+                else _("The client gets %(status)s, “%(error)s”")
             )
+            self.stdout.write(told % {"status": found.status, "error": found.error})
             if found.retry_after is not None:
                 self.stdout.write(_("Retry-After: %(seconds)s") % {"seconds": found.retry_after})
         if found.rule:
