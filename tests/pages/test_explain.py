@@ -205,7 +205,7 @@ def test_a_target_that_needs_conversion_says_so(client_of_root: Client) -> None:
 
 REFUSED_BY_CONVERSION = [
     ("not in its format: images by address", "its format has no place for this: images by address"),
-    ("exact: it would lose seed, logprobs", "the model asks for exactness, and this would be lost: seed, logprobs"),
+    ("exact: it would lose seed, n", "the model asks for exactness, and this would be lost: seed, n"),
     (f"capability missing: vision{FOUND}", "it does not offer: vision (refused when conformance was run)"),
 ]  # fmt: skip
 
