@@ -201,7 +201,7 @@ async def test_a_drill_is_started_stopped_and_told_from_a_terminal(door: str) ->
             ),
             (("start", "cut"), "^Choose a key or an API key, one of them.$"),
             (("start", "cut", "--key", "nobody/x"), "There is no one key nobody/x: give PROVIDER/NAME."),
-            (("start", "cut", "--api-key", "x"), "No API key begins with “x”"),
+            (("start", "cut", "--api-key", "no-such"), "No API key begins with “no-such”"),
             (("start", "cut", "--key", "vendor/key-1", "--minutes", "2000"), "a day"),
             (("start", "cut", "--key", "vendor/key-1", "--minutes", "inf"), "a day"),
             (("start", "cut", "--key", "vendor/key-1", "--minutes", "nan"), "a day"),
