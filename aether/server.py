@@ -11,12 +11,13 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserUpgrade, parse_url
+from httptools.parser.url_parser import URL
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from aether.connections import LINGER, SWEEP, Connections
 from relay.call import LINE, Headers
-from relay.door import answering, turned_away
+from relay.door import answering, turned_away, turned_away_at_once
 from relay.refusals import unfit
 
 IDLE, HEAD, BODY, BUSY, GONE = range(5)
@@ -90,6 +91,7 @@ class Protocol(HttpToolsProtocol):
     any other the connection is closed."""
 
     left: Callable[[], None] | None = None
+    cycle: RequestResponseCycle | None  # type: ignore[assignment]  # uvicorn sets None, and has no name for it
 
     def __init__(self, everyone: Connections, **options: Any) -> None:
         super().__init__(**options)
@@ -213,6 +215,22 @@ class Protocol(HttpToolsProtocol):
                 name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers
             )
         url = parse_url(self.url)
+        before: RequestResponseCycle | None = self.cycle
+        keep_alive = (
+            self._everyone.keep_alive and not upgrades and version == "1.1" and parser.should_keep_alive()
+        )
+        self._served = True
+        self._phase, self._since = BODY, self.loop.time()
+        self._taken = self._body = 0
+        free = before is None or before.response_complete
+        plain = (
+            free
+            and keep_alive
+            and method != b"HEAD"
+            and not (self.expect_100_continue or self.flow.write_paused)
+        )
+        if plain and self._turns_away(method, url):
+            return
         path: str = url.path.decode("ascii")
         extensions: dict[str, _Exchange] = {}
         scope: Any = {
@@ -231,28 +249,37 @@ class Protocol(HttpToolsProtocol):
             "state": self.app_state.copy(),
             "extensions": extensions,
         }
-        before: RequestResponseCycle | None = self.cycle
-        keep_alive = (
-            self._everyone.keep_alive and not upgrades and version == "1.1" and parser.should_keep_alive()
-        )
         self.cycle = extensions[LINE] = exchange = _Exchange(self, scope, keep_alive=keep_alive)
-        self._served = True
-        self._phase, self._since = BODY, self.loop.time()
-        self._taken = self._body = 0
-        if before is None or before.response_complete:
+        if plain:
+            super()._start_asgi_task(exchange, self.app)
+        elif free:
             self._start_asgi_task(exchange, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
 
+    def _turns_away(self, method: bytes, url: URL) -> bool:
+        """Whether a request is turned away, which has been told then: at the cost of no task and no
+        exchange. What comes of its body is passed over."""
+        refusal = turned_away_at_once(
+            method.decode("ascii"),
+            url.path.decode("ascii"),
+            (url.query or b"").decode("latin-1"),
+            self.headers,
+            self.client[0] if self.client else "",
+        )
+        if refusal is None:
+            return False
+        status, text = refusal
+        self.transport.write(STATUS_LINE[status] + _lines(self.server_state.default_headers) + text)
+        self.server_state.total_requests += 1
+        self.cycle = None
+        return True
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Unless it is turned away: that costs no task."""
-        exchange, scope = cast("_Exchange", cycle), cast("dict[str, Any]", cycle.scope)
-        answer = turned_away(scope)
-        if answer is None:
-            super()._start_asgi_task(cycle, app)
-        elif not exchange.reply(answer.status, answer.headers, answer.body):
-            super()._start_asgi_task(cycle, answering(answer))
+        """Unless it is turned away."""
+        answer = turned_away(cast("dict[str, Any]", cycle.scope))
+        super()._start_asgi_task(cycle, app if answer is None else answering(answer))
 
     def _check(self, method: bytes, version: str, known: dict[bytes, bytes], *, upgrades: bool) -> None:
         """Raises Unfit for what the parser lets pass and others might read differently."""
@@ -288,7 +315,7 @@ class Protocol(HttpToolsProtocol):
             return
         cycle = self.cycle
         self._body += len(body)
-        if cycle.response_complete:
+        if cycle is None or cycle.response_complete:
             return
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
@@ -299,13 +326,13 @@ class Protocol(HttpToolsProtocol):
         if self._deaf:
             return
         cycle = self.cycle
-        if not cycle.response_complete:
+        if cycle is not None and not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
             self._phase = BUSY
         else:
             self._phase, self._since = IDLE, self.loop.time()
-        if not cycle.keep_alive:
+        if cycle is not None and not cycle.keep_alive:
             self._deaf = True  # the last request of this connection
 
     # Answers
@@ -332,8 +359,14 @@ class Protocol(HttpToolsProtocol):
         self._deaf = True
         self._everyone.refused[why] += 1
         cycle = self.cycle
-        waiting = self._served and not cycle.response_complete
-        if waiting and self._phase == BODY:  # the broken one
+        if cycle is None or cycle.response_complete:
+            if self._phase == BODY:
+                self.transport.close()  # it was answered before its body was broken
+            else:
+                self._bow_out(status, why)
+        elif self._phase != BODY:
+            self._refusal = (status, why)
+        else:  # this is the broken one
             cycle.disconnected = True
             cycle.message_event.set()
             if self.pipeline:
@@ -343,12 +376,6 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()  # in mid-answer there is no place for another
             else:
                 self._bow_out(status, why)
-        elif waiting:
-            self._refusal = (status, why)
-        elif self._phase == BODY:
-            self.transport.close()  # it was answered before its body was broken
-        else:
-            self._bow_out(status, why)
 
     def _bow_out(self, status: int, why: str) -> None:
         """Tells the client, and closes once it has read that: were it closed at once, what is still on its

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+import orjson
 
 from providers.types import Target
 from relay.call import Call
@@ -19,8 +20,9 @@ from wire import DIALECTS, FORMATS
 from wire.neutral.dialect import Asked, Dialect
 from wire.neutral.keepsakes import Keeper, lacking, restored
 from wire.neutral.requests import CannotHold, Request, Target as Goal, Written, told
+from wire.neutral.seals import MARK
 from wire.neutral.translate import Translation, translated
-from wire.types import Brief, Usage
+from wire.types import COUNT_TOKENS, GENERATE, BadRequest, Brief, Usage
 
 Result = TypeVar("Result")
 LARGE = 256 * 1024
@@ -83,6 +85,29 @@ class Conversion(msgspec.Struct, eq=False):
         )
         self.answer = answer
         return answer
+
+
+async def own_words(body: bytes, target: Target, brief: Brief) -> bytes:
+    """A request of the target's own format. One whose history holds what another vendor has signed, as an
+    answer in between came by conversion, is written anew without: this vendor would refuse it (conversion.md,
+    44). Any other is the body itself."""
+    if brief.kind not in (GENERATE, COUNT_TOKENS) or MARK not in body:
+        return body
+    return await asyncio.to_thread(_unsealed, body, target, brief)
+
+
+def _unsealed(body: bytes, target: Target, brief: Brief) -> bytes:
+    dialect = DIALECTS[target.format]
+    goal = Goal(target.upstream_name, target.max_output_tokens, target.quirks)
+    try:
+        written = dialect.write_request(dialect.read_request(body, brief), goal).body
+    except BadRequest:
+        return body  # as it is: its own vendor tells best what is wrong with it
+    if brief.kind == GENERATE:
+        return written
+    # What only counts tokens takes less than what generates, and none of the writer's own.
+    asked = orjson.loads(body)
+    return orjson.dumps({name: value for name, value in orjson.loads(written).items() if name in asked})
 
 
 class Converter:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from relay import desk, engine as engines
 from relay.answer import Answer, Pieces, Stream
-from relay.call import Call, Line, client_address, line_of
+from relay.call import Call, Headers, Line, client_address, line_of
 from relay.engine import Engine
 from relay.errors import Unreadable
 from relay.pipeline import relay
@@ -38,7 +38,7 @@ class RelayDoor:
         client = _Client(receive, line)
         call = _call(scope, engine, client.read, line)
         if line is None and engine.guarded and (refusal := desk.turned_away(engine, call)) is not None:
-            await _send(send, refusal)
+            await _send(send, desk.answer(call, refusal))
             return
         if scope["method"] in _BODILESS:
             client.watch()
@@ -65,7 +65,23 @@ def turned_away(scope: Scope) -> Answer | None:
     engine = engines.current()
     if engine is None or not engine.guarded or not is_relay_path(scope["path"]):
         return None
-    return desk.turned_away(engine, _call(scope, engine, _nothing, None))
+    call = _call(scope, engine, _nothing, None)
+    refusal = desk.turned_away(engine, call)
+    return refusal and desk.answer(call, refusal)
+
+
+def turned_away_at_once(
+    method: str, path: str, query: str, headers: Headers, peer: str
+) -> tuple[int, bytes] | None:
+    """The same, of a request with no scope yet: the status, and what follows the server's own header
+    lines."""
+    engine = engines.current()
+    if engine is None or not engine.guarded or not is_relay_path(path):
+        return None
+    address = client_address(peer, headers, engine.knobs.trusted_proxies)
+    call = Call(method=method, path=path, query=query, headers=headers, address=address, read=_nothing)
+    refusal = desk.turned_away(engine, call)
+    return refusal and desk.lines(call, refusal)
 
 
 def answering(answer: Answer) -> Application:

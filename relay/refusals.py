@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 
@@ -10,7 +9,7 @@ from relay import headers as header_rules
 from relay.answer import Answer
 from relay.errors import SOON, Exhausted, Refused, RelayError, some_of
 from relay.routes import format_of, is_relay_path
-from usage.refusal import RANDOM, Rule, refusal_id
+from usage.refusal import Rule, refusal_id
 from wire import FORMATS
 from wire.types import Fault
 
@@ -44,7 +43,7 @@ def telling_id(error: RelayError) -> str:
     if error.rule is None:
         raise ValueError("no rule refused this")
     milliseconds, wait = int(time.time() * 1000), error.retry_after or 0
-    return refusal_id(milliseconds, error.rule, error.measured, wait, os.urandom(RANDOM))
+    return refusal_id(milliseconds, error.rule, error.measured, wait)
 
 
 def closed(method: str, path: str, *, why: str = "The relay is starting or stopping.") -> Answer:

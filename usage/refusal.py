@@ -3,20 +3,19 @@ row, and staff who are given one still learn which rule refused it, by what coun
 
 A UUID of version 8 (RFC 9562, 5.8), in the order of time as a record's own id is. From the highest bit:
 48 of Unix milliseconds, 4 of version, 6 of rule, 6 of wait, 2 of variant, 4 more of wait, 20 of what was
-measured, 38 of chance. Pure.
+measured, 38 of chance.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from random import getrandbits
 from typing import NamedTuple
 from uuid import RFC_4122, UUID
 
 MOST_MEASURED = (1 << 20) - 1
 MOST_SECONDS = (1 << 10) - 1
-RANDOM = 5
-"""Bytes of chance that `refusal_id` takes."""
-_VERSION, _VARIANT, _CHANCE = 8, 0b10, (1 << 38) - 1
+_VERSION, _VARIANT, _CHANCE = 8, 0b10, 38
 
 
 class Rule(IntEnum):
@@ -66,13 +65,12 @@ class Refusal(NamedTuple):
     wait: int = 0
 
 
-def refusal_id(milliseconds: int, rule: Rule, measured: int, wait: int, random: bytes) -> str:
-    """The id of a refusal, as text. What passes its bits is told as the most that they hold. `random` is
-    `RANDOM` bytes, of which 38 bits count."""
+def refusal_id(milliseconds: int, rule: Rule, measured: int, wait: int) -> str:
+    """A new id of a refusal, as text. What passes its bits is told as the most that they hold."""
     measured, wait = min(max(measured, 0), MOST_MEASURED), min(max(wait, 0), MOST_SECONDS)
     high = milliseconds << 16 | _VERSION << 12 | rule << 6 | wait >> 4
-    low = _VARIANT << 62 | (wait & 0xF) << 58 | measured << 38 | int.from_bytes(random) & _CHANCE
-    text = f"{high:016x}{low:016x}"
+    low = _VARIANT << 62 | (wait & 0xF) << 58 | measured << 38 | getrandbits(_CHANCE)
+    text = "%032x" % (high << 64 | low)
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

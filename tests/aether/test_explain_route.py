@@ -18,7 +18,7 @@ from providers.machine import KeyState
 from providers.models import Deployment, Key, Model, Provider
 from tests.pages import world
 from usage.models import Outcome
-from usage.refusal import RANDOM, Rule, refusal_id
+from usage.refusal import Rule, refusal_id
 
 pytestmark = pytest.mark.django_db
 
@@ -111,7 +111,7 @@ def test_what_cannot_be_explained_is_refused_with_the_remedy(
 
 
 def test_an_id_that_no_record_has_is_read_for_itself() -> None:
-    identifier = refusal_id(1_763_812_800_123, Rule.UNDER_WAY, 10_000, 3, b"\x01" * RANDOM)
+    identifier = refusal_id(1_763_812_800_123, Rule.UNDER_WAY, 10_000, 3)
     assert run("--request-id", identifier).splitlines() == [
         "Refused at 2025-11-22 12:00:00.123 UTC: too many requests were under way for one of its rank.",
         "Measured then: 10000 were under way.",

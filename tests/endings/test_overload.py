@@ -44,7 +44,6 @@ def test_three_times_its_capacity_leaves_a_server_at_its_best(tmp_path: Path, re
     assert told["failed"] == {}, ended.stdout
     assert told["goodput"] > 0
     if PROOF:
-        assert told["shed"] > 0
         assert told["goodput"] >= GOODPUT * told["peak"]
         assert told["shed_p95"] <= told["lag_p95"] + LATER
         assert back < after

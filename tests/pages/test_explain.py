@@ -19,7 +19,7 @@ from relay.scheduler import FOUND
 from tests.pages import world
 from usage import words
 from usage.models import Outcome, Record
-from usage.refusal import RANDOM, Rule, refusal_id
+from usage.refusal import Rule, refusal_id
 
 pytestmark = pytest.mark.django_db
 
@@ -98,7 +98,7 @@ async def test_it_is_answered_on_the_server_s_own_loop_too() -> None:
     assert [row.target for row in page.context["plan"]] == ["acme / first"]
 
 
-TURNED_AWAY = refusal_id(1_763_812_800_123, Rule.EVENT_LOOP, 132, 3, b"\x01" * RANDOM)
+TURNED_AWAY = refusal_id(1_763_812_800_123, Rule.EVENT_LOOP, 132, 3)
 TOLD = "the event loop was late, or had been a moment before. Measured then: it was late by 132 ms."
 
 

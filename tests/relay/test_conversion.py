@@ -4,13 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from providers.models import Deployment, Endpoint, Key, Model, Provider
 from tests.relay import asks
 from tests.relay.asks import Ask
 from tests.relay.harness import BASES, house
+from tests.wire.pairs.requests import (
+    CLAUDE_TOOLS,
+    anthropic_thought,
+    chat,
+    chat_call,
+    chat_result,
+    claude,
+    function_call,
+    function_response,
+    gemini,
+    hears,
+    item_call,
+    item_result,
+    model,
+    reasoning,
+    responses,
+    result,
+    says,
+    use,
+    user,
+)
 from wire import DIALECTS
+from wire.neutral.parts import Signature
+from wire.neutral.seals import MARK, sealed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,6 +121,71 @@ async def test_an_endpoint_of_the_clients_own_format_goes_first_and_bytes_pass_a
     assert answer.status_code == 200
     assert "x-aether-conversion" not in answer.headers
     assert (final["record"]["upstream_format"], final["record"]["conversion"]) == (ours, "")
+
+
+CLAUDES, GEMINIS = Signature("anthropic", "sig"), Signature("gemini", "c2ln")
+SEALED: dict[str, dict[str, Any]] = {
+    "openai_chat": chat(
+        "Go.",
+        chat_call(
+            ("c1", "Oslo"),
+            reasoning_content="Hm.",
+            reasoning_details=[{"type": "reasoning.text", "text": "Hm.", "signature": sealed(CLAUDES)}],
+        ),
+        chat_result("c1", "rain"),
+    ),
+    "openai_responses": responses(
+        "Go.", reasoning(sealed(CLAUDES)), item_call("c1", "Oslo"), item_result("c1", "rain")
+    ),
+    "anthropic": claude(
+        "Go.",
+        says(anthropic_thought("Hm.", sealed(GEMINIS)), use("c1", "Oslo")),
+        hears(result("c1", "rain")),
+        tools=CLAUDE_TOOLS,
+        thinking={"type": "enabled", "budget_tokens": 2000},
+    ),
+    "gemini": gemini(
+        "Go.",
+        model({"text": "Hm.", "thought": True, "thoughtSignature": sealed(CLAUDES)}, function_call("Oslo")),
+        user(function_response({"output": "rain"})),
+    ),
+}
+"""Histories in which another vendor thought before a call, as the client got it by conversion."""
+
+
+@pytest.mark.parametrize("ours", DIALECTS)
+async def test_case_44_a_vendor_is_not_shown_what_another_has_signed_in_its_own_format_either(
+    ours: str,
+) -> None:
+    async with house("asgi", formats=[ours], conversion="lenient") as relay:
+        answer = await Ask(ours).send(relay, **SEALED[ours])
+        seen = relay.vendor.requests[-1].body
+    assert answer.status_code == 200
+    assert b"Oslo" in seen
+    assert b"rain" in seen
+    assert MARK not in seen
+    assert b"Hm." not in seen
+    if ours == "anthropic":
+        assert orjson.loads(seen)["thinking"] == {"type": "disabled"}, "it wants a thought of its own there"
+
+
+async def test_case_44_nor_where_tokens_are_counted() -> None:
+    body = {key: value for key, value in SEALED["anthropic"].items() if key != "max_tokens"}
+    async with house("asgi", formats=["anthropic"], conversion="lenient") as relay:
+        answer = await relay.http.post(
+            "/v1/messages/count_tokens", json={"model": "sim", **body}, headers=CLAUDE.headers
+        )
+        seen = orjson.loads(relay.vendor.requests[-1].body)
+    assert answer.status_code == 200
+    assert seen.keys() == {"model", "messages", "tools", "thinking"}
+    assert MARK not in orjson.dumps(seen)
+
+
+async def test_what_its_own_vendor_would_refuse_goes_there_as_it_is() -> None:
+    odd = [{"role": "user", "content": f"what is {sealed(CLAUDES)}?"}, {"role": "nobody", "content": "?"}]
+    async with house("asgi", formats=["anthropic"], conversion="lenient") as relay:
+        await CLAUDE.send(relay, messages=odd)
+        assert orjson.loads(relay.vendor.requests[-1].body)["messages"] == odd
 
 
 @pairs

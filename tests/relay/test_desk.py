@@ -192,9 +192,9 @@ async def test_the_rank_of_a_request_is_known_by_its_key_and_its_own_word() -> N
         assert rank({"x-api-key": ""}) is Rank.ANONYMOUS
 
 
-def call(headers: dict[str, str]) -> Call:
+def call(headers: dict[str, str], path: str = CHAT.path()) -> Call:
     async def read() -> tuple[bytes, bool]:
         return b"", False
 
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return Call(method="POST", path=CHAT.path(), query="", headers=pairs, address="192.0.2.1", read=read)
+    return Call(method="POST", path=path, query="", headers=pairs, address="192.0.2.1", read=read)

@@ -341,6 +341,13 @@ def test_what_breaks_a_rule_is_refused(name: str, change: Callable[[Body], objec
     assert refused.value.rule.name == name
 
 
+def test_thoughts_that_no_longer_fit_are_left_out_for_who_asks_for_it() -> None:
+    body = looped("anthropic")
+    body["messages"][0]["content"] = "hello you"
+    body["thinking"]["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
+    TABLES["anthropic"].check(body)
+
+
 def test_every_rule_is_broken_once() -> None:
     assert {name for name, _, _ in BREAKS} == {rule.name for rule in RULES}
 

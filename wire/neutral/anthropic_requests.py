@@ -301,5 +301,5 @@ def write_request(request: Request, target: Target) -> Written:
         told([*talk.dropped, *chosen.dropped, *strangers(request, NAME)]),
         names=renamed((tool.name for tool in request.tools if isinstance(tool, Tool)), longest=LONGEST_NAME),
         shaped_by=chosen.shaped_by,
-        headers=VERSION,
+        headers={**VERSION, **chosen.headers},
     )

@@ -99,6 +99,11 @@ class Conversation:
         return self._groups[-1].role == "assistant"
 
     @property
+    def thoughtful(self) -> bool:
+        """Whether thoughts go back."""
+        return any(_is_thought(block) for group in self._groups for block in group.blocks)
+
+    @property
     def thoughtless(self) -> bool:
         """Whether the calls that are being answered right now were made in a turn that does not begin with a
         thought: with a budget to think, Anthropic refuses that (conversion.md, 45)."""
@@ -119,6 +124,11 @@ class Conversation:
             if _has(group, "tool_use") and not _is_thought(group.blocks[0]):
                 thoughts = [block for block in group.blocks if _is_thought(block)]
                 group.blocks = thoughts + [block for block in group.blocks if not _is_thought(block)]
+
+    def forget_thoughts(self) -> None:
+        """Leaves out all thoughts, but those of a message that holds nothing else."""
+        for group in self._groups:
+            group.blocks = [block for block in group.blocks if not _is_thought(block)] or group.blocks
 
     def _system(self, turns: Sequence[Turn]) -> list[Out]:
         blocks: list[Out] = []

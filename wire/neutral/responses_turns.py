@@ -12,6 +12,7 @@ from wire.neutral.requests import CannotHold
 from wire.neutral.responses_items import MESSAGE, RAW, SUMMARY
 from wire.neutral.responses_tools import ORIGIN, as_list, bare_name, own
 
+_ENDINGS: Final = {"text/plain": "txt", "text/markdown": "md"}
 OURS: Final = "_aether"
 """What stands in the ids of items that the relay made: no vendor knows them."""
 LONGEST_ID: Final = 64
@@ -77,7 +78,7 @@ class TurnWriter:
         elif part.kind == "document":
             told = {"type": "input_file"}
             if part.name or (part.data and not self._ours):
-                told["filename"] = part.name or f"document.{part.mime.rpartition('/')[2] or 'pdf'}"
+                told["filename"] = part.name or f"document.{_ending(part.mime)}"
             if part.file_id:
                 told["file_id"] = part.file_id
             else:
@@ -238,3 +239,8 @@ def paired(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _as_content(output: Any) -> list[dict[str, Any]]:
     return output if isinstance(output, list) else [{"type": "input_text", "text": output}]
+
+
+def _ending(mime: str) -> str:
+    """What the name of a file of this type ends with: OpenAI goes by it."""
+    return _ENDINGS.get(mime) or mime.rpartition("/")[2] or "pdf"

@@ -9,8 +9,10 @@ import msgspec
 
 from wire.jsons import dumps
 from wire.neutral.chat_models import USUAL, abilities, nearest
+from wire.neutral.chat_turns import OPENAI
 from wire.neutral.efforts import BUDGETS, level_of
 from wire.neutral.names import fitted, renamed
+from wire.neutral.openai_schema import strict, taken
 from wire.neutral.parts import Text, ToolCall, Turn
 from wire.neutral.requests import BuiltIn, Effort, Request, Target, Tool, Written, strangers, told
 from wire.neutral.responses_items import PROMPT
@@ -83,6 +85,7 @@ class _Writer:
         self._able = abilities(target.model)
         if not self._able.levels and "reasoning_effort" in target.quirks:
             self._able = msgspec.structs.replace(self._able, levels=USUAL)
+        self._foreign = request.origin not in OPENAI
         self.dropped: list[str] = []
         self.names: dict[str, str] = {}
         self._renamed: dict[str, str] = {}
@@ -170,9 +173,12 @@ class _Writer:
             body["parallel_tool_calls"] = request.parallel
 
     def _fitted(self, tool: Tool | BuiltIn) -> Tool | BuiltIn:
-        if isinstance(tool, BuiltIn) or tool.name not in self._renamed:
+        if isinstance(tool, BuiltIn):
             return tool
-        return msgspec.structs.replace(tool, name=self._renamed[tool.name])
+        if not self.ours:
+            tool, dropped = taken(tool)
+            self.dropped += dropped
+        return msgspec.structs.replace(tool, name=self._name(tool.name))
 
     def _name(self, name: str) -> str:
         return self._renamed.get(name, name)
@@ -217,6 +223,8 @@ class _Writer:
                     told["format"]["description"] = shape.description
                 if shape.strict is not None:
                     told["format"]["strict"] = shape.strict
+                elif self._foreign and strict(shape.schema):
+                    told["format"]["strict"] = True  # elsewhere every shape is held to
         verbosity = self.request.knobs.get("verbosity")
         if verbosity is not None and (self.ours or self._able.verbosity):
             told["verbosity"] = verbosity

@@ -581,6 +581,22 @@ def test_case_65_ids_of_the_relays_own_making_are_not_sent() -> None:
     assert [item.get("id") for item in told] == [None, None, "msg_1", None, None]
 
 
+def test_case_36_a_schema_that_openai_would_refuse_is_made_one_that_it_takes() -> None:
+    listed = {"type": "object", "properties": {"a": {"type": "array"}}}
+    request = of_others(
+        tools=(Tool("f", schema={"type": "object"}), Tool("g", schema=listed, strict=True)),
+        shape=Shape("json_schema", {"type": "object", "properties": {}, "additionalProperties": False}),
+    )
+    body = written(request)
+    assert [tool["parameters"] for tool in body["tools"]] == [
+        {"type": "object", "properties": {}},
+        {"type": "object", "properties": {"a": {"type": "array", "items": {}}}},
+    ]
+    assert [tool["strict"] for tool in body["tools"]] == [False, False]
+    assert body["text"]["format"]["strict"] is True
+    assert dropped(request) == ("strict",)
+
+
 def test_functions_of_others_are_not_strict_unless_they_say_so() -> None:
     tools = (Tool("a", "d", {"type": "object"}), Tool("b", strict=True), Tool("c", custom=True))
     assert written(of_others(tools=tools))["tools"] == [
@@ -589,7 +605,7 @@ def test_functions_of_others_are_not_strict_unless_they_say_so() -> None:
             "name": "a",
             "description": "d",
             "strict": False,
-            "parameters": {"type": "object"},
+            "parameters": {"type": "object", "properties": {}},
         },
         {"type": "function", "name": "b", "strict": True, "parameters": {"type": "object", "properties": {}}},
         {"type": "custom", "name": "c"},

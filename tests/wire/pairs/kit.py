@@ -43,19 +43,22 @@ PUBLIC = "sim"
 NAMED = {name: {} if name == "gemini" else {"model": PUBLIC} for name in FORMATS}
 BRIEF = Brief(PUBLIC, stream=True, wants_usage=True)
 COMMON: Mapping[str, Fields] = {
-    "openai_chat": chat(tools=CHAT_TOOLS, reasoning_effort="high"),
+    "openai_chat": chat(tools=CHAT_TOOLS, reasoning_effort="high", stop="END"),
     "openai_responses": responses(
         tools=FLAT_TOOLS,
         reasoning={"effort": "high", "summary": "auto"},
         include=["reasoning.encrypted_content"],
     ),
-    "anthropic": claude(tools=CLAUDE_TOOLS, thinking={"type": "enabled", "budget_tokens": 2000}),
+    "anthropic": claude(
+        tools=CLAUDE_TOOLS, thinking={"type": "enabled", "budget_tokens": 2000}, stop_sequences=["END"]
+    ),
     "gemini": gemini(
         tools=declared(),
         generationConfig={"thinkingConfig": {"thinkingBudget": 2000, "includeThoughts": True}},
     ),
 }
-"""What was asked for the answers of the corpus, by the client's format: with a tool, and with thinking."""
+"""What was asked for the answers of the corpus, by the client's format: with a tool, with thinking, and with
+a stop sequence where an answer's reader goes by it."""
 WIDTH = 100
 
 

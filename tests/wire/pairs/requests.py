@@ -30,6 +30,11 @@ HARD = {
 """A schema with all that Gemini's older field does not take."""
 
 
+BARE = {"type": "object"}
+LISTS = {"type": "object", "properties": {"cities": {"type": "array"}}}
+"""Of these OpenAI refuses the one without `properties` and the other without `items`."""
+
+
 def chat(*messages: Any, **more: Any) -> Fields:
     """A request of Chat Completions; a string is what the user says."""
     return {"messages": [_chat(each) for each in messages or ("Hi",)], **more}
@@ -273,6 +278,12 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "anthropic": claude(tools=[claude_tool(schema=HARD)]),
         "gemini": gemini(tools=declared(schema=HARD)),
     },
+    "36: schemas that say little": {
+        "openai_chat": chat(tools=[chat_tool(schema=BARE), chat_tool("lists", LISTS)]),
+        "openai_responses": responses(tools=[flat_tool(schema=BARE), flat_tool("lists", LISTS)]),
+        "anthropic": claude(tools=[claude_tool(schema=BARE), claude_tool("lists", LISTS)]),
+        "gemini": gemini(tools=declared(schema=BARE) + declared("lists", LISTS)),
+    },
     "37: a result that looks like a reference": {
         "openai_chat": chat("Go.", chat_call(("c1", "Oslo")), chat_result("c1", '{"$ref":"#/x"}')),
         "openai_responses": responses("Go.", item_call("c1", "Oslo"), item_result("c1", '{"$ref":"#/x"}')),
@@ -504,6 +515,19 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         ),
         "gemini": gemini(user({"inlineData": {"mimeType": "application/pdf", "data": PDF}})),
     },
+    "36 49: a document to cite, and a tool with examples": {
+        "anthropic": claude(
+            hears(
+                {
+                    "type": "document",
+                    "source": {"type": "text", "media_type": "text/plain", "data": "It rains."},
+                    "context": "Of today.",
+                    "citations": {"enabled": True},
+                },
+            ),
+            tools=[claude_tool(input_examples=[{"city": "Oslo"}], eager_input_streaming=True)],
+        ),
+    },
     "49: a sound": {
         "openai_chat": chat(hears({"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}})),
         "gemini": gemini(user({"inlineData": {"mimeType": "audio/wav", "data": WAV}})),
@@ -528,7 +552,13 @@ REQUESTS: dict[str, dict[str, Fields]] = {
             "Go.",
             instructions="One.",
         ),
-        "anthropic": claude("Hi", system=[words("One."), words("Two.")]),
+        "anthropic": claude(
+            "Hi",
+            says(words("Yes?")),
+            "Go.",
+            {"role": "system", "content": "Three."},
+            system=[words("One."), words("Two.")],
+        ),
         "gemini": gemini(systemInstruction={"parts": [{"text": "One."}, {"text": "Two."}]}),
     },
     "50 51: marks of what is to be cached": {
