@@ -187,6 +187,12 @@ class Stream:
             self._settle(
                 "interrupted" if interrupted else "client_gone", code=ctx.interruption or "client_gone"
             )
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Lets go of upstream, and of what would hold this and the context together until the garbage
+        collector finds them."""
+        self.ctx.ring = None
         if self._winner is not None:
             self._winner.let_go()
 
@@ -202,7 +208,7 @@ class Stream:
 
     def _drain_over(self) -> None:
         self._settle("client_gone", code="client_gone")
-        cast("StreamWinner", self._winner).let_go()
+        self._let_go()
 
     async def _drain(self, winner: StreamWinner) -> None:
         """Reads an answer to its end, or for as long as drains may last."""

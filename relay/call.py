@@ -98,6 +98,12 @@ def line_of(scope: Mapping[str, Any]) -> Line | None:
     return cast("Line | None", (scope.get("extensions") or {}).get(LINE))
 
 
+def take_line(scope: Mapping[str, Any]) -> Line | None:
+    """The same, taken out of the scope, for whoever serves the request: scope and connection would hold each
+    other, and all of the request, until the garbage collector stops everything to find them."""
+    return cast("Line | None", (scope.get("extensions") or {}).pop(LINE, None))
+
+
 def printable(text: str, cap: int) -> str:
     """The first `cap` characters of what a client sent, for records and error texts: what cannot be shown is
     replaced."""

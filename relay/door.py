@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from relay import desk, engine as engines
 from relay.answer import Answer, Pieces, Stream
-from relay.call import Call, Headers, Line, client_address, line_of
+from relay.call import Call, Headers, Line, client_address, line_of, take_line
 from relay.engine import Engine
 from relay.errors import Unreadable
 from relay.pipeline import relay
@@ -34,7 +34,7 @@ class RelayDoor:
         if engine is None or not engine.ready:
             await _send(send, closed(scope["method"], _raw_path(scope)))
             return
-        line = line_of(scope)
+        line = take_line(scope)
         client = _Client(receive, line)
         call = _call(scope, engine, client.read, line)
         if line is None and engine.guarded and (refusal := desk.turned_away(engine, call)) is not None:

@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from relay import engine as engines
 from relay.answer import Answer, Pieces, Stream
-from relay.call import Call, client_address, line_of
+from relay.call import Call, client_address, take_line
 from relay.errors import Unreadable
 from relay.pipeline import relay as answer_of
 from relay.refusals import closed, late
@@ -30,7 +30,7 @@ async def relay(request: HttpRequest, *_: str | None) -> HttpResponseBase:
     if engine is None or not engine.ready or not isinstance(request, ASGIRequest):
         why = "The relay runs under `manage.py serve`; start it with that."
         return _response(closed(request.method or "GET", path, why=why))
-    line, headers = line_of(request.scope), request.scope["headers"]
+    line, headers = take_line(request.scope), request.scope["headers"]
     call = Call(
         method=request.method or "GET",
         path=path,
