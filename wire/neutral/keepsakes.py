@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from wire.neutral.events import Event, PartDelta, PartEnd, PartStart
-from wire.neutral.parts import Part, Signature, Thinking, ToolCall, Turn
+from wire.neutral.parts import Part, Signature, Text, Thinking, ToolCall, Turn
 from wire.neutral.requests import Request
 
 MOST = 64 * 1024
@@ -20,6 +20,8 @@ class Keepsake(msgspec.Struct, frozen=True):
 
     thoughts: tuple[Thinking, ...] = ()
     signature: Signature | None = None
+    early: int = 0
+    """How many of the thoughts stood before words, which stood before the call."""
 
 
 class Keeper:
@@ -28,6 +30,7 @@ class Keeper:
     def __init__(self) -> None:
         self._parts: dict[int, tuple[Part, list[str]]] = {}
         self._thoughts: list[Thinking] = []
+        self._early = 0
         self._size = 0
         self.kept: dict[str, Keepsake] = {}
         """By call id."""
@@ -40,6 +43,8 @@ class Keeper:
         elif isinstance(event, PartStart):
             if not event.choice and isinstance(event.part, Thinking):
                 self._parts[event.index] = event.part, []
+            elif not event.choice and isinstance(event.part, Text):
+                self._early = len(self._thoughts)
             elif not event.choice and isinstance(event.part, ToolCall):
                 self._call(event.part)
         elif isinstance(event, PartEnd) and not event.choice and event.index in self._parts:
@@ -56,8 +61,8 @@ class Keeper:
         if call.signature is not None:
             self._size += len(call.signature.value)
         if self._thoughts or call.signature is not None:
-            self.kept[call.id] = Keepsake(tuple(self._thoughts), call.signature)
-            self._thoughts = []
+            self.kept[call.id] = Keepsake(tuple(self._thoughts), call.signature, self._early)
+            self._thoughts, self._early = [], 0
         if self._size > MOST:
             self.kept.clear()
 
@@ -102,5 +107,9 @@ def _refilled(turn: Turn, found: Mapping[str, Keepsake]) -> list[Part]:
         if kept is None or not isinstance(part, ToolCall):
             parts.append(part)
         else:
-            parts += [*kept.thoughts, msgspec.structs.replace(part, signature=kept.signature)]
+            words = len(parts)
+            while words and isinstance(parts[words - 1], Text):
+                words -= 1
+            parts[words:words] = kept.thoughts[: kept.early]
+            parts += [*kept.thoughts[kept.early :], msgspec.structs.replace(part, signature=kept.signature)]
     return parts

@@ -28,7 +28,7 @@ def test_signed_thoughts_are_kept_by_the_call_behind_them() -> None:
         Thinking("a", SIGNED), Text("x"), ToolCall("1", "f"), Thinking("b", SIGNED), ToolCall("2", "f")
     )
     assert found == {
-        "1": Keepsake((Thinking("a", SIGNED),)),
+        "1": Keepsake((Thinking("a", SIGNED),), early=1),
         "2": Keepsake((Thinking("b", SIGNED),)),
     }
 
@@ -54,6 +54,14 @@ def test_a_turn_that_lacks_them_gets_them_back() -> None:
     assert restored(request, found, "anthropic").turns[1].parts == (
         Text("x"), Thinking("a", SIGNED), ToolCall("1", "f", "{}"),
     )  # fmt: skip
+
+
+def test_thoughts_stand_again_where_they_stood_among_words_and_calls() -> None:
+    first, second, third = (Thinking(text, SIGNED) for text in "abc")
+    calls = ToolCall("1", "f", "{}"), ToolCall("2", "f", "{}")
+    told = (first, Text("x"), second, calls[0], third, calls[1])
+    request = asked(Text("x"), *calls)
+    assert restored(request, kept(*told), "anthropic").turns[1].parts == told
 
 
 def test_a_turn_that_has_them_is_left_alone() -> None:
