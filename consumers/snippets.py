@@ -87,8 +87,9 @@ def snippets(base: str, *, secret: str = PLACEHOLDER, model: str = ANY_MODEL) ->
         Snippet(
             "Gemini CLI",
             "shell",
-            "mkdir -p .gemini\n"
-            """echo '{"security": {"auth": {"selectedType": "gemini-api-key"}}}' > .gemini/settings.json\n"""
+            "[ -e ~/.gemini/settings.json ] || { mkdir -p ~/.gemini && \\\n"
+            """  echo '{"security": {"auth": {"selectedType": "gemini-api-key"}}}' """
+            "> ~/.gemini/settings.json; }\n"
             f'export GOOGLE_GEMINI_BASE_URL="{base}"\n'
             f'export GEMINI_API_KEY="{secret}"\n'
             f'gemini --model "{model}"',

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import shutil
-from collections.abc import Callable, Mapping
+import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from consumers.snippets import snippets
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "node_modules" / ".bin"
@@ -49,9 +53,8 @@ class Told:
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a run: its exit status, its last words, its tokens, and all that it printed."""
+    """What came of a run: its last words, its tokens, and all that it printed."""
 
-    status: int
     text: str
     told: Told
     printed: str = field(repr=False)
@@ -62,14 +65,14 @@ class Agent:
     """How one agent is started and read. `tools` are two of its tools, in the order of its list."""
 
     name: str
+    title: str
+    """The name of its snippet, which is what it is started with."""
     format: str
     tools: tuple[str, str]
-    settings: Callable[[str], Mapping[str, str]]
-    """Its files, by their place in the home, for the relay's address."""
-    variables: Callable[[str, str, str], Mapping[str, str]]
-    """For address, API key and model."""
-    words: Callable[[str, str], list[str]]
-    """Its command line, for model and prompt."""
+    settings: dict[str, Any]
+    """What is added to the JSON file in its home that the snippet writes: no updates, no statistics."""
+    words: tuple[str, ...]
+    """Its command line, up to the prompt."""
     read: Callable[[str], tuple[str, Told]]
     """The last words and the tokens, out of what it printed."""
 
@@ -77,9 +80,14 @@ class Agent:
         """Starts it in a folder of its own and waits for its end. Raises TimeoutError, and AssertionError
         with all that it printed where it failed."""
         home, work = folder / "home", folder / "work"
-        for path, text in self.settings(url).items():
-            (home / path).parent.mkdir(parents=True, exist_ok=True)
-            (home / path).write_text(text)
+        (snippet,) = [each for each in snippets(url, secret=secret, model=model) if each.name == self.title]
+        shell = snippet.place == "shell"
+        if not shell:
+            file = home / snippet.place.removeprefix("~/")
+            file.parent.mkdir()
+            file.write_text(snippet.text)
+        last = shlex.split(snippet.text.splitlines()[-1])[1:] if shell else []
+        lines = snippet.text.splitlines()[:-1] if shell else [f"export AETHER_API_KEY={secret}"]
         proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy)
         environment = {
             "PATH": os.pathsep.join((str(folder / "bin"), os.environ["PATH"])),
@@ -88,10 +96,13 @@ class Agent:
             "no_proxy": "127.0.0.1",
             **proxies,
             **QUIET,
-            **self.variables(url, secret, model),
         }
+        script = "\n".join([*lines, 'exec "$@"'])
+        for path, more in self.settings.items():
+            subprocess.run(["sh", "-ec", script, "sh", "true"], check=True, env=environment)
+            (home / path).write_text(json.dumps(json.loads((home / path).read_text()) | more))
         process = await asyncio.create_subprocess_exec(
-            str(PROGRAMS / self.name), *self.words(model, prompt),
+            "sh", "-ec", script, "sh", str(PROGRAMS / self.name), *last, *self.words, prompt,
             cwd=work, env=environment, start_new_session=True,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
@@ -105,7 +116,7 @@ class Agent:
         said = printed.decode()
         assert process.returncode == 0, f"{said}\n{complaints.decode()}"
         text, told = self.read(said)
-        return Run(process.returncode, text, told, said)
+        return Run(text, told, said)
 
 
 def _lines(printed: str) -> list[dict[str, Any]]:
@@ -143,23 +154,7 @@ def _gemini(printed: str) -> tuple[str, Told]:
     return told["response"], Told(prompt, candidates + thoughts, cached, thoughts)
 
 
-CODEX = """model_provider = "aether"
-check_for_update_on_startup = false
-
-[model_providers.aether]
-name = "Aether"
-base_url = "{url}/v1"
-env_key = "AETHER_API_KEY"
-wire_api = "responses"
-
-[analytics]
-enabled = false
-
-[features]
-plugins = false
-"""
 GEMINI = {
-    "security": {"auth": {"selectedType": "gemini-api-key"}},
     "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
     "privacy": {"usageStatisticsEnabled": False},
 }
@@ -168,43 +163,26 @@ AGENTS = {
     each.name: each
     for each in (
         Agent(
-            "claude",
-            "anthropic",
-            ("Bash", "Read"),
-            lambda url: {".claude/settings.json": "{}"},
-            lambda url, secret, model: {
-                "ANTHROPIC_BASE_URL": url,
-                "ANTHROPIC_AUTH_TOKEN": secret,
-                "ANTHROPIC_MODEL": model,
-                "ANTHROPIC_DEFAULT_HAIKU_MODEL": model,
-            },
-            lambda model, prompt: [
+            "claude", "Claude Code", "anthropic", ("Bash", "Read"), {},
+            (
                 "--print", "--verbose", "--output-format", "stream-json", "--tools", "Bash,Read",
-                "--dangerously-skip-permissions", prompt,
-            ],
+                "--dangerously-skip-permissions",
+            ),
             _claude,
         ),
         Agent(
-            "codex",
-            "openai_responses",
-            ("exec_command", "get_goal"),
-            lambda url: {".codex/config.toml": CODEX.format(url=url)},
-            lambda url, secret, model: {"AETHER_API_KEY": secret},
-            lambda model, prompt: [
+            "codex", "Codex", "openai_responses", ("exec_command", "get_goal"), {},
+            (
                 "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox",
-                "--model", model, prompt,
-            ],
+                "-c", "check_for_update_on_startup=false", "-c", "analytics.enabled=false",
+                "-c", "features.plugins=false",
+            ),
             _codex,
         ),
         Agent(
-            "gemini",
-            "gemini",
-            ("read_file", "run_shell_command"),
-            lambda url: {".gemini/settings.json": json.dumps(GEMINI)},
-            lambda url, secret, model: {"GOOGLE_GEMINI_BASE_URL": url, "GEMINI_API_KEY": secret},
-            lambda model, prompt: [
-                "--model", model, "--yolo", "--skip-trust", "--output-format", "json", "--prompt", prompt,
-            ],
+            "gemini", "Gemini CLI", "gemini", ("read_file", "run_shell_command"),
+            {".gemini/settings.json": GEMINI},
+            ("--yolo", "--skip-trust", "--output-format", "json", "--prompt"),
             _gemini,
         ),
     )
