@@ -40,6 +40,8 @@ PLAIN = {
 """A model of each vendor that thinks, and one that does not."""
 SEARCHES = "gemini-3-flash-preview"
 """The model that Gemini CLI searches the web with, whatever model it was started with."""
+CHOOSES = "gemini-3.5-flash-lite"
+"""The model that chooses a model, where Gemini CLI was told none."""
 OPTIONS = ".strict.steps-2.cached-64"
 RUNS = [(agent, theirs, thinks) for agent, theirs in product(AGENTS, FORMATS) for thinks in (True, False)]
 FEW = [
@@ -156,5 +158,19 @@ async def test_gemini_cli_searches_with_a_model_of_its_own_choice(ways: Ways, st
     assert {record["outcome"] for record in records} == {"ok"}
     assert all(TEXT[:40] in each for each in found)
     assert (len(found), run.text) == (2, AFTER_TOOL)
+    kept = summed(records)
+    assert (run.told.input, run.told.output) == (kept.input, kept.output)
+
+
+async def test_gemini_cli_left_to_choose_goes_on_without_the_model_that_would_choose(ways: Ways) -> None:
+    model = THINKS["gemini"]
+    prepare = served(model, THINKS["anthropic"] + OPTIONS)
+    async with house("asgi", formats=["anthropic"], models=[], prepare=prepare) as relay:
+        run = await AGENTS["gemini"].run("use read_file", **ways(relay, "auto"))
+        await relay.idle()
+        records = [final["record"] for final in relay.journal()]
+    asked = Counter((record["model_name"], record["status_code"]) for record in records)
+    assert asked == {(model, 200): 3, (CHOOSES, 404): 1}
+    assert run.text == AFTER_TOOL
     kept = summed(records)
     assert (run.told.input, run.told.output) == (kept.input, kept.output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.agents.programs import AGENTS, HERE
+from tests.agents.test_agents import CHOOSES, SEARCHES, THINKS
 from tests.programs import ROOT
 from wire import FORMATS
 
@@ -31,3 +32,8 @@ def test_the_lock_has_the_versions_that_are_asked_for() -> None:
     locked = json.loads((HERE / "package-lock.json").read_text())["packages"]
     assert {name: locked[f"node_modules/{name}"]["version"] for name in asked} == asked
     assert all("integrity" in each for name, each in locked.items() if name)
+
+
+def test_the_readme_names_the_models_that_gemini_cli_asks_for() -> None:
+    page = (ROOT / "README.md").read_text()
+    assert {name for name in (SEARCHES, CHOOSES, THINKS["gemini"]) if f"`{name}`" not in page} == set()
