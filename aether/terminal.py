@@ -1,4 +1,4 @@
-"""What commands share: a progress bar, and instants as arguments."""
+"""What commands share: a progress bar, and instants and API keys as arguments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import sys
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 
+from django.core.management.base import CommandError
 from django.utils.translation import gettext as _
+
+from consumers.models import PREFIX, SHOWN, ApiKey
 
 BAR = 40
 
@@ -46,3 +49,25 @@ def instant(text: str) -> datetime:
             _("“%(text)s” is not an instant such as 2026-11-22T10:00:00+00:00.") % {"text": text}
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def one_api_key(given: str) -> ApiKey:
+    """The API key that begins so. Raises CommandError where there is none, or more than one."""
+    begins = given.strip().rstrip("….").removeprefix(PREFIX)[:SHOWN]
+    known = (
+        list(ApiKey.objects.filter(prefix__startswith=begins).select_related("consumer")[:6])
+        if begins
+        else []
+    )
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise CommandError(
+            _("No API key begins with “%(prefix)s”: the list of API keys shows how each begins.")
+            % {"prefix": given}
+        )
+    named = ", ".join(f"{each.consumer} / {each}" for each in known[:5])
+    raise CommandError(
+        _("Several API keys begin with “%(prefix)s”: %(names)s. Give more of it.")
+        % {"prefix": given, "names": named}
+    )

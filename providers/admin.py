@@ -192,7 +192,7 @@ class EndpointAdmin(EndpointActions, ConformanceActions, HealthActions[Endpoint]
         return (*super().get_readonly_fields(request, obj), *(("provider",) if obj else ()))
 
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.inlines if obj else ()
+        return self.inlines if obj and hasattr(obj, "state") else ()
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
         form: Any = super().get_form(request, obj, change, **options)

@@ -21,6 +21,7 @@ from providers.machine import MachineState
 from providers.models import Endpoint, Key, Model
 from providers.priced import Priced
 from providers.states import out, standing
+from usage import words
 from usage.pages import badge, money
 
 FORMAT_NAMES = dict(Format.choices)
@@ -36,6 +37,13 @@ def formats_named(formats: list[str]) -> str:
     return ", ".join(FORMAT_NAMES.get(each, each) for each in formats) if formats else _("all")
 
 
+OPENED = "breaker open: "
+TURNS = {
+    "answers again": gettext_lazy("answers again"),
+    "may be asked again": gettext_lazy("may be asked again"),
+    "breaker half open: a probe": gettext_lazy("breaker half open: a probe"),
+}
+"""Why a state changed, where no failure did it, as `relay.health` tells it."""
 TONES = {
     Condition.PARKED: "info",
     Condition.REFUSED: "bad",
@@ -65,8 +73,12 @@ def countdown(until: datetime) -> SafeString:
 
 
 def reason_of(text: str) -> str:
-    """The machine's reason as people read it."""
-    return text.replace("_", " ")
+    """The machine's reason as people read it; an operator's own words as they are."""
+    if text in TURNS:
+        return str(TURNS[text])
+    if text.startswith(OPENED):
+        return _("breaker open: %(reason)s") % {"reason": words.reason(text.removeprefix(OPENED))}
+    return words.reason(text) if text in words.REASONS else text
 
 
 def machine_state(state: MachineState | None) -> SafeString:

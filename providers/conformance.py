@@ -66,6 +66,10 @@ class Conformance(models.Model):
         """Whether it is still under way."""
         return self.finished_at is None and now - self.started_at < LONGEST
 
+    def tried(self) -> bool:
+        """Whether anything was found out."""
+        return any(row.verdict != Verdict.UNTRIED for row in self.matrix())
+
     def add(self, row: Row) -> None:
         """Keeps a row of a run that goes on."""
         self.rows.append(list(row))
@@ -73,13 +77,16 @@ class Conformance(models.Model):
 
     def finish(self, now: datetime) -> None:
         """Ends the run: from now on it is the one that counts, and the older ones of this endpoint and model
-        go."""
+        go. One that could try nothing takes the place of its like alone."""
         using = self._state.db or "default"
         with transaction.atomic(using=using):
             self.finished_at = now
             self.save(update_fields=["finished_at"])
-            older = Conformance.objects.filter(endpoint_id=self.endpoint_id, model=self.model)
-            older.filter(pk__lt=self.pk).delete()
+            older = Conformance.objects.filter(
+                endpoint_id=self.endpoint_id, model=self.model, pk__lt=self.pk, finished_at__isnull=False
+            )
+            gone = [each.pk for each in older if self.tried() or not each.tried()]
+            Conformance.objects.filter(pk__in=gone).delete()
             note(KIND, [self.pk], using=using)
 
 
@@ -99,6 +106,7 @@ def refusals() -> dict[tuple[int, str], frozenset[str]]:
     return {
         (each.endpoint_id, each.model): missing(each.matrix())
         for each in found.only("endpoint_id", "model", "rows")
+        if each.tried()
     }
 
 

@@ -3,11 +3,13 @@ button that forgets it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _now, gettext_lazy as _, ngettext
 from unfold.forms import BaseDialogForm
@@ -28,6 +30,7 @@ SHOWN = {
     Verdict.UNTRIED: ("?", "plain"),
 }
 """The symbol and the tone of each verdict; its word stands beside them."""
+FORGET = "forget-conformance"
 MOST = 5
 """Matrices on a page."""
 
@@ -84,7 +87,7 @@ class ConformanceActions(Page[Endpoint]):
         description=_("Forget conformance"),
         icon="backspace",
         permissions=["change"],
-        url_path="forget-conformance",
+        url_path=FORGET,
         dialog={
             "title": _("Forget what was found?"),
             "description": _("The router takes it again to do whatever is asked, within two seconds."),
@@ -99,11 +102,9 @@ class ConformanceActions(Page[Endpoint]):
         return back_to(self, endpoint)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """No button that forgets where there is nothing to forget."""
+        """Without the button that forgets: it stands with what there is to forget."""
         shown = list(super().get_actions_detail(request, object_id))  # type: ignore[misc]
-        if Conformance.objects.filter(endpoint_id=object_id, finished_at__isnull=False).exists():
-            return shown
-        return [each for each in shown if each.path != "forget-conformance"]
+        return [each for each in shown if each.path != FORGET]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
@@ -111,6 +112,9 @@ class ConformanceActions(Page[Endpoint]):
         endpoint = context.get("original")
         if endpoint is not None:
             context["conformance"] = panel_of(endpoint)
+            if self.has_change_permission(request, endpoint):
+                page = reverse("admin:providers_endpoint_change", args=[endpoint.pk])
+                context["conformance"]["forget_url"] = f"{page.removesuffix('change/')}{FORGET}/"
         return super().render_change_form(request, context, *args, **options)
 
 
@@ -123,12 +127,15 @@ def panel_of(endpoint: Endpoint) -> dict[str, Any]:
         "running": running,
         "done": len(running.rows) if running else 0,
         "of": len(TITLES),
-        "results": [_shown(each) for each in runs if each.finished_at][:MOST],
+        "results": [_shown(each, runs) for each in runs if each.finished_at][:MOST],
     }
 
 
-def _shown(run: Conformance) -> dict[str, Any]:
+def _shown(run: Conformance, runs: Sequence[Conformance]) -> dict[str, Any]:
+    others = (each for each in runs if each.finished_at and each.pk != run.pk and each.model == run.model)
     return {
+        "untried": not run.tried(),
+        "kept": any(each.tried() for each in others),
         "model": run.model,
         "at": instant(run.finished_at),
         "by": run.user_name or "–",

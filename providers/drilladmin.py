@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now, gettext_lazy as _
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
+from providers.cells import countdown
 from providers.drillreport import Report, report
 from providers.drills import LONGEST, Drill
 from usage.models import Outcome
@@ -77,11 +78,17 @@ class DrillAdmin(LongPage[Drill]):
 
     def get_fieldsets(self, request: HttpRequest, obj: Drill | None = None) -> Any:
         if obj is None:
-            said = _("The relay plays the fault in front of the vendor. Real requests meet it.")
-            fields = ("fault", ("key", "api_key"), ("minutes", "after", "reset_seconds"))
+            said = _(
+                "The relay plays the fault in front of the vendor, from when this is saved. Real requests "
+                "meet it."
+            )
+            fields = ("fault", ("key", "api_key"), "minutes", ("after", "reset_seconds"))
             return ((None, {"fields": fields, "description": said}),)
         asked = (("fault_shown", "where_shown"), ("after", "reset_seconds"), ("starts_shown", "ends_shown"))
-        shown = ("requests_shown", "saw_shown", "failovers_shown", "ejected_shown", "returned_shown")
+        shown = (
+            "requests_shown", "saw_shown", "failures_shown", "failovers_shown", "ejected_shown",
+            "returned_shown",
+        )  # fmt: skip
         return (
             (None, {"fields": (*asked, ("state_shown", "user_name"))}),
             (_("What it showed"), {"fields": shown}),
@@ -93,8 +100,8 @@ class DrillAdmin(LongPage[Drill]):
         obj.showed = report(obj, timezone.now())  # type: ignore[attr-defined]
         return (
             "fault_shown", "where_shown", "after", "reset_seconds", "starts_shown", "ends_shown",
-            "state_shown", "user_name", "requests_shown", "saw_shown", "failovers_shown", "ejected_shown",
-            "returned_shown",
+            "state_shown", "user_name", "requests_shown", "saw_shown", "failures_shown", "failovers_shown",
+            "ejected_shown", "returned_shown",
         )  # fmt: skip
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
@@ -156,11 +163,14 @@ class DrillAdmin(LongPage[Drill]):
 
     @admin.display(description=_("state"))
     def state_shown(self, drill: Drill) -> SafeString:
-        return badge(_("running"), "warn") if drill.runs(timezone.now()) else badge(_("ended"))
+        if not drill.runs(timezone.now()):
+            return badge(_("ended"))
+        left = countdown(drill.ends_at)
+        return badge(format_html(_now("{state}, {time} left"), state=_now("running"), time=left), "warn")
 
     @admin.display(description=_("requests that met it"))
     def requests_shown(self, drill: Any) -> str:
-        return whole(drill.showed.requests)
+        return met(drill.showed)
 
     @admin.display(description=_("what clients saw"))
     def saw_shown(self, drill: Any) -> SafeString | str:
@@ -170,42 +180,71 @@ class DrillAdmin(LongPage[Drill]):
         ]
         return format_html("<ul>{}</ul>", format_html_join("", "<li>{}, {}: {}</li>", rows)) if rows else "–"
 
+    @admin.display(description=_("failed attempts"))
+    def failures_shown(self, drill: Any) -> str:
+        return whole(drill.showed.failures)
+
     @admin.display(description=_("failovers that were answered"))
     def failovers_shown(self, drill: Any) -> str:
         return whole(drill.showed.failovers)
 
     @admin.display(description=_("time to eject"))
     def ejected_shown(self, drill: Any) -> str:
-        return seconds(drill.showed.ejected)
+        return ejected(drill, drill.showed)
 
     @admin.display(description=_("time to return"))
     def returned_shown(self, drill: Any) -> str:
-        return seconds(drill.showed.returned)
+        return returned(drill, drill.showed, timezone.now())
 
 
-def seconds(duration: float | None) -> str:
-    """A duration as people read it, or a dash."""
-    return "–" if duration is None else _now("%(seconds).1f s") % {"seconds": duration}
+def seconds(duration: float) -> str:
+    """A duration as people read it."""
+    return _now("%(seconds).1f s") % {"seconds": duration}
+
+
+def met(showed: Report) -> str:
+    """How many requests met a drill."""
+    return whole(showed.requests) if showed.requests else _now("0: nobody sent a request that met it")
+
+
+def ejected(drill: Drill, showed: Report) -> str:
+    """How soon the key was left alone, or why there is nothing to tell."""
+    if showed.ejected is not None:
+        return seconds(showed.ejected)
+    if drill.key_id is None:
+        return _now("no key is blamed for it")
+    return _now("it was not left alone") if showed.failures else _now("nothing failed")
+
+
+def returned(drill: Drill, showed: Report, now: datetime) -> str:
+    """How soon the key was used again, or why there is nothing to tell."""
+    if showed.returned is not None:
+        return seconds(showed.returned)
+    if drill.key_id is None:
+        return _now("no key is blamed for it")
+    return _now("the drill still runs") if drill.runs(now) else _now("no good answer since")
 
 
 def where(drill: Drill) -> str:
-    """The key or API key of a drill by name, or by number where the row is gone."""
+    """The key, or the API key with its consumer, of a drill by name; by number where the row is gone."""
     kind, number = ("key", drill.key_id) if drill.key_id is not None else ("api_key", drill.api_key_id)
     try:
         row = getattr(drill, kind)
     except ObjectDoesNotExist:
         row = None
-    return str(row) if row is not None else f"#{number}"
+    if row is None:
+        return f"#{number}"
+    return str(row) if kind == "key" else f"{row.consumer} / {row}"
 
 
-def lines(showed: Report) -> list[str]:
+def lines(drill: Drill, showed: Report, now: datetime) -> list[str]:
     """A report in words, for a terminal."""
     clients = ", ".join(f"{each.outcome} {each.status}: {each.requests:,}" for each in showed.saw) or "–"
     return [
-        _now("requests that met it: %(count)s") % {"count": f"{showed.requests:,}"},
+        _now("requests that met it: %(count)s") % {"count": met(showed)},
         _now("what clients saw: %(list)s") % {"list": clients},
         _now("failed attempts: %(count)s") % {"count": f"{showed.failures:,}"},
         _now("failovers that were answered: %(count)s") % {"count": f"{showed.failovers:,}"},
-        _now("time to eject: %(time)s") % {"time": seconds(showed.ejected)},
-        _now("time to return: %(time)s") % {"time": seconds(showed.returned)},
+        _now("time to eject: %(time)s") % {"time": ejected(drill, showed)},
+        _now("time to return: %(time)s") % {"time": returned(drill, showed, now)},
     ]

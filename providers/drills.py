@@ -74,7 +74,8 @@ class Drill(Versioned):
         """Raises ValidationError where it is for none or for both, or lasts too long."""
         super().clean()
         if (self.key_id is None) == (self.api_key_id is None):
-            raise ValidationError(_("Choose a key or an API key, one of them."))
+            # Of a field: the constraint below says it a second time where none has an error.
+            raise ValidationError({"key": _("Choose a key or an API key, one of them.")})
         if not timedelta() < self.ends_at - self.starts_at <= LONGEST:
             raise ValidationError(_("A drill lasts for a day at most, and ends after it starts."))
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from providers.cells import ending, learned_limit, machine_state, state_of
+from providers.cells import ending, learned_limit, machine_state, reason_of, state_of
 from providers.forms import FIELDS, EndpointForm, KeyForm, KeyFormSet
 from providers.machine import EndpointState, KeyState, MachineState
 from providers.models import Deployment, Endpoint, Key, Provider
@@ -129,6 +129,8 @@ class StateCells:
     opened_shown = column("opened_until", instant, _("breaker open until"))
     probed_shown = column("probed_at", instant, _("last probed at"))
     used_shown = column("last_used_at", instant, _("last used"))
+    verdict_shown = column("verdict", lambda name: reason_of(name) or "–", _("last verdict"))
+    reason_shown = column("reason", lambda reason: reason_of(reason) or "–", _("reason"))
     updated_shown = column("updated_at", instant, _("updated"))
     error_shown = column("last_error_at", instant, _("last error at"))
 
@@ -139,7 +141,7 @@ class StateCells:
 
 STATE_FIELDS = (
     ("breaker", "opened_shown"),
-    ("verdict", "reason"),
+    ("verdict_shown", "reason_shown"),
     ("disabled_shown", "cooling_shown"),
     ("used_shown", "updated_shown"),
     ("error_shown", "last_error"),

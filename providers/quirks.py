@@ -1,7 +1,7 @@
 """Named small deviations of vendors that almost speak a format, with what tells an operator to tick one.
 
 What each does stands where requests are written and answers are read: `wire/neutral/chat_*.py`,
-`relay/payload.py`. docs/quirks.md tells which vendor needs which.
+`wire/neutral/responses_writing.py`, `relay/payload.py`. docs/quirks.md tells which vendor needs which.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ QUIRKS: Final[Mapping[str, StrPromise]] = {
         "Takes reasoning_effort for models that are not known by their names (Ollama, vLLM)."
     ),
     "no_reasoning_effort": _("Refuses reasoning_effort: nothing tells it how much to think."),
+    "no_reasoning_summary": _(
+        "Refuses to tell a summary of its reasoning (OpenAI, where the organization is not verified)."
+    ),
     "think_tags": _("Its models write their thoughts into the text, between <think> tags (Ollama, vLLM)."),
     "think_opened": _("The same, but the first <think> is missing: the prompt held it."),
     "google_signatures": _("Its models are Gemini under other names, and want their signatures back."),

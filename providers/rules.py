@@ -41,11 +41,14 @@ class FailureRule:
     error_type: str = ""
     text: str = ""
 
+    def concerns(self, provider_id: int, wire_format: str) -> bool:
+        """Whether it is asked about the errors of this provider in this format."""
+        return self.provider_id in (None, provider_id) and self.format in ("", wire_format)
+
     def holds(self, said: Said) -> bool:
         """Whether this is an error that the rule speaks of."""
         return (
-            (self.provider_id is None or self.provider_id == said.provider_id)
-            and (not self.format or self.format == said.format)
+            self.concerns(said.provider_id, said.format)
             and (not self.statuses or said.status in self.statuses)
             and (not self.error_type or self.error_type in said.names)
             and self.text in said.text

@@ -30,13 +30,13 @@ class StateAdmin(StateCells, Ledger[Any]):
 
 @admin.register(KeyState)
 class KeyStateAdmin(StateAdmin):
-    list_display = ("key", "state_shown", "verdict", "reason", "used_shown", "error_shown")
+    list_display = ("key", "state_shown", "verdict_shown", "reason_shown", "used_shown", "error_shown")
     list_select_related = ("key__provider",)
 
 
 @admin.register(EndpointState)
 class EndpointStateAdmin(StateAdmin):
-    list_display = ("endpoint", "state_shown", "verdict", "reason", "used_shown", "error_shown")
+    list_display = ("endpoint", "state_shown", "verdict_shown", "reason_shown", "used_shown", "error_shown")
     list_select_related = ("endpoint__provider",)
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+import orjson
 
 from providers.types import Target
-from relay.call import Call
+from relay.call import Call, printable
 from relay.context import StreamContext
 from relay.engine import Engine
 from relay.estimate import estimated_tokens
@@ -19,12 +20,16 @@ from wire import DIALECTS, FORMATS
 from wire.neutral.dialect import Asked, Dialect
 from wire.neutral.keepsakes import Keeper, lacking, restored
 from wire.neutral.requests import CannotHold, Request, Target as Goal, Written, told
+from wire.neutral.seals import MARK
+from wire.neutral.traces import without_traces
 from wire.neutral.translate import Translation, translated
-from wire.types import Brief, Usage
+from wire.types import COUNT_TOKENS, GENERATE, BadRequest, Brief, Usage
 
 Result = TypeVar("Result")
 LARGE = 256 * 1024
 """Bytes of a body from which on it is read and written off the loop."""
+LONGEST_NAME = 60
+"""Characters of a field's name in them."""
 SHOWN = 180
 """Characters of a header or a record about what was dropped."""
 
@@ -85,6 +90,29 @@ class Conversion(msgspec.Struct, eq=False):
         return answer
 
 
+async def own_words(body: bytes, target: Target, brief: Brief) -> bytes:
+    """A request of the target's own format. One whose history holds what another vendor has signed, as an
+    answer in between came by conversion, is written anew without: this vendor would refuse it (conversion.md,
+    44). Any other is the body itself."""
+    if brief.kind not in (GENERATE, COUNT_TOKENS) or MARK not in body:
+        return body
+    return await asyncio.to_thread(_unsealed, body, target, brief)
+
+
+def _unsealed(body: bytes, target: Target, brief: Brief) -> bytes:
+    dialect = DIALECTS[target.format]
+    goal = Goal(target.upstream_name, target.max_output_tokens, target.quirks)
+    try:
+        written = dialect.write_request(dialect.read_request(body, brief), goal).body
+    except BadRequest:
+        return body  # as it is: its own vendor tells best what is wrong with it
+    if brief.kind == GENERATE:
+        return written
+    # What only counts tokens takes less than what generates, and none of the writer's own.
+    asked = orjson.loads(body)
+    return orjson.dumps({name: value for name, value in orjson.loads(written).items() if name in asked})
+
+
 class Converter:
     """Writes one request for one target after the other; reads it once."""
 
@@ -133,11 +161,15 @@ class Converter:
         ctx, brief = self._ctx, self._brief
         client, upstream = DIALECTS[ctx.api_format], DIALECTS[target.format]
         goal = Goal(target.upstream_name, target.max_output_tokens, target.quirks)
+        request, left = without_traces(request, target.format)
         try:
             written = upstream.write_request(request, goal)
         except CannotHold as error:
             raise Unfit(f"not in its format: {error.text}", error.text, error.param) from error
-        dropped = tuple(client.spelled(name) for name in told(written.dropped))
+        # Names of fields are the client's own words, and go into a header and a record.
+        dropped = tuple(
+            printable(client.spelled(name), LONGEST_NAME) for name in told([*left, *written.dropped])
+        )
         if dropped and self._exact:
             text = (
                 f"{dropped[0]} cannot be converted for any upstream of this model, which asks for exactness."

@@ -36,8 +36,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A judged failure. `status` and `body` are what the client is sent if every target fails alike, with
-    `retry_after` seconds."""
+    """A judged failure at a provider, in a format. `status` and `body` are what the client is sent if every
+    target fails alike, with `retry_after` seconds."""
 
     failure: UpstreamFailure
     judgement: Judgement
@@ -46,6 +46,8 @@ class Outcome:
     status: int
     body: bytes
     retry_after: int | None
+    provider_id: int
+    wire_format: str
 
 
 def failure_of(
@@ -96,6 +98,8 @@ def outcome_of(
         status=answer.status,
         body=answer.body,
         retry_after=told.retry_after,
+        provider_id=provider_id,
+        wire_format=wire_format,
     )
 
 

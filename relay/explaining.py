@@ -76,7 +76,7 @@ async def explained(
     if way is not None:
         told = explain(Plan(way.order, way.plan.skipped))
         targets = [
-            {**row, "notes": _notes(seen, way, target, caller.consumer_id)}
+            {**row, "notes": _notes(seen, way, target, wire_format, caller.consumer_id)}
             for row, target in zip(told["targets"], way.order, strict=True)
         ]
     entry = engine.catalog.model(model)
@@ -97,7 +97,7 @@ async def explained(
     )
 
 
-def _notes(engine: Engine, way: Way, target: Target, consumer: int) -> list[str]:
+def _notes(engine: Engine, way: Way, target: Target, wire_format: str, consumer: int) -> list[str]:
     """What is special about a target in its place: keys of `usage.words.NOTES`, and the limit that it is
     at."""
     now, notes = time.monotonic(), []
@@ -105,6 +105,8 @@ def _notes(engine: Engine, way: Way, target: Target, consumer: int) -> list[str]
         before = way.plan.targets[: way.plan.targets.index(target)]
         if any(each in way.order for each in before):
             notes.append("affinity")
+    if target.format != wire_format:
+        notes.append("converted")
     if engine.health.is_parked(target, "generate", now):
         notes.append("parked")
     if engine.health.barred(target, now):

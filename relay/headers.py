@@ -46,11 +46,12 @@ USUAL = frozenset({b"keep-alive", b"close"})
 
 
 class _Own(NamedTuple):
-    """What a target adds to every request as ready lines, and which of the client's headers it leaves room
-    for."""
+    """What a target adds to every request as ready lines, which of the client's headers it leaves room for,
+    and its own lists, to which a converted request may add."""
 
     lines: bytes
     allowed: frozenset[bytes]
+    lists: Mapping[bytes, bytes]
 
 
 def to_upstream(client: Pairs, target: Target, more: Mapping[str, str] = NO_MORE) -> bytes:
@@ -67,11 +68,15 @@ def to_upstream(client: Pairs, target: Target, more: Mapping[str, str] = NO_MORE
                 kept[name] = kept[name] + b", " + value if name in LISTS and name in kept else value
         elif name == b"connection" and value.lower() not in USUAL:
             nominated += value.lower().split(b",")
-    for text, told in more.items():
-        if text.encode() in allowed:
-            kept[text.encode()] = told.encode()
     for name in nominated:  # hop-by-hop, as the client declares
         kept.pop(name.strip(), None)
+    kept.update(own.lists)
+    for text, told in more.items():
+        name = text.encode()
+        if name in LISTS and name in kept:
+            kept[name] += b", " + told.encode()
+        elif name in allowed:
+            kept[name] = told.encode()
     return own.lines + b"".join([b"%b: %b\r\n" % pair for pair in kept.items()])
 
 
@@ -86,8 +91,9 @@ def _prepare(target: Target) -> _Own:
             "bad_frame", phase="connect", text="a header of the endpoint holds a line break"
         )
     own = _Own(
-        b"".join([b"%b: %b\r\n" % pair for pair in pairs]),
+        b"".join([b"%b: %b\r\n" % pair for pair in pairs if pair[0] not in LISTS]),
         FORWARDED_TO[target.format] - {name for name, _ in pairs},
+        {name: value for name, value in pairs if name in LISTS},
     )
     target.memo["headers"] = own
     return own

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from providers import dialer
+from wire.neutral.gemini_fields import is_youtube
 from wire.neutral.parts import Media, Part, ToolResult
 from wire.neutral.requests import Request
 from wire.types import BadRequest
@@ -48,13 +49,15 @@ async def fetched(
     request: Request, takes: frozenset[str], *, limit: int, client: Client = guarded
 ) -> tuple[Request, int]:
     """The request with the bytes of all media that stand there by address, but for kinds that the target
-    takes by address itself, and how many bytes they are. `limit` is for all together. Raises BadRequest
-    naming the message."""
+    takes by address itself, and how many bytes they are. `limit` is for all together. An address of YouTube
+    leads to no file: Gemini takes it as it is, and no other does. Raises BadRequest naming the message."""
     wanted = {
         part.url: f"messages.{number}"
         for number, turn in enumerate(request.turns)
         for part in _media(turn.parts)
-        if part.url.startswith(("http://", "https://")) and part.kind not in takes
+        if part.url.startswith(("http://", "https://"))
+        and part.kind not in takes
+        and not is_youtube(part.url)
     }
     if not wanted:
         return request, 0

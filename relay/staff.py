@@ -4,6 +4,8 @@ would go."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -61,8 +63,9 @@ class DryRunForm(forms.Form):
         label=_("Format"), choices=Format.choices, widget=UnfoldAdminSelectWidget, initial=Format.OPENAI_CHAT
     )
     provider = forms.TypedChoiceField(
-        label=_("Provider"), required=False, coerce=int, empty_value="", widget=UnfoldAdminSelectWidget
-    )
+        label=_("Provider"), required=False, coerce=int, empty_value="", widget=UnfoldAdminSelectWidget,
+        help_text=_("Rules of one provider are asked only where it is chosen."),
+    )  # fmt: skip
     status = forms.IntegerField(
         label=_("Status"), min_value=200, max_value=599, initial=400, widget=UnfoldAdminIntegerFieldWidget
     )
@@ -85,7 +88,7 @@ class DryRunForm(forms.Form):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         named = Provider.objects.order_by("name").values_list("pk", "name")
-        cast("Any", self.fields["provider"]).choices = [("", _("any")), *named]
+        cast("Any", self.fields["provider"]).choices = [("", _("none in particular")), *named]
 
 
 def dry_run(request: HttpRequest) -> HttpResponse:
@@ -178,20 +181,23 @@ def explain_route(request: HttpRequest) -> HttpResponse:
     tables; and why a request was refused, by its id. All that is asked stands in the address."""
     if not request.user.has_perms(["providers.view_deployment", "consumers.view_apikey"]):
         raise PermissionDenied
+    looks_up = "request_id" in request.GET
     known_by = request.GET.get("request_id", "").strip()
-    asked = bool(request.GET) and not known_by
+    asked = bool(request.GET) and not looks_up
     form = RouteForm(request.GET) if asked else RouteForm(initial={"format": Format.OPENAI_CHAT})
     context: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": _("Explain a route"),
         "form": form,
-        "lookup": RequestForm({"request_id": known_by} if known_by else None),
+        "lookup": RequestForm({"request_id": known_by} if looks_up else None),
     }
     if known_by:
         request_found = found_by(known_by, records=request.user.has_perm("usage.view_record"))
         context["request_found"] = request_found
         if request_found.record is not None:
-            context["record_link"] = link(_("the record"), "usage_record_change", request_found.record.pk)
+            context["record_link"] = link(
+                _("Open the record"), "usage_record_change", request_found.record.pk
+            )
     if asked and form.is_valid():
         given = form.cleaned_data
         caller = auth.load(given["api_key"].digest)
@@ -232,12 +238,7 @@ def told(outcome: Outcome, rules: list[FailureRule]) -> dict[str, Any]:
         "verdict": words.reason(judgement.reason),
         "by": _decided(judgement.rule, judgement.line),
         "rule": judgement.rule is not None,
-        "asked": ngettext(
-            "%(count)d live rule was asked first.", "%(count)d live rules were asked first.", len(rules)
-        )
-        % {"count": len(rules)}
-        if error is not None
-        else _now("Nothing was said, so that no rule is asked."),
+        "asked": _asked(outcome, rules) if error is not None else _now("Nothing was said: no rule is asked."),
         "read": _read(failure),
         "next": _now("It ends here: no other target is tried.")
         if outcome.stops
@@ -249,6 +250,16 @@ def told(outcome: Outcome, rules: list[FailureRule]) -> dict[str, Any]:
         "body": body,
         "stops": outcome.stops,
     }
+
+
+def _asked(outcome: Outcome, rules: Sequence[FailureRule]) -> str:
+    """How many rules had their say before: those that are for this provider and format."""
+    before = list(takewhile(lambda rule: rule != outcome.judgement.rule, rules))
+    count = sum(rule.concerns(outcome.provider_id, outcome.wire_format) for rule in before)
+    if not count:
+        return _now("No live rule was asked before.")
+    said = ngettext("%(count)d live rule was asked before.", "%(count)d live rules were asked before.", count)
+    return said % {"count": count}
 
 
 def _decided(rule: FailureRule | None, line: str) -> SafeString | str:
@@ -265,13 +276,26 @@ def _read(failure: UpstreamFailure) -> list[tuple[str, str]]:
     """What of the answer was read."""
     error = failure.error
     if error is None:
-        return [(_now("Status"), str(failure.status))] if failure.status else []
+        read = [(_now("Status"), str(failure.status))] if failure.status else []
+        return [*read, (_now("Body"), failure.text)] if failure.text else read
     types = " / ".join(dict.fromkeys(filter(None, (error.type, error.code))))
     return [
         (_now("Status"), str(error.status)),
         (_now("Type and code"), types or "–"),
         (_now("Message"), error.text or "–"),
+        *_unread(failure.body),
     ]
+
+
+def _unread(body: bytes) -> list[tuple[str, str]]:
+    """What is wrong with the body of an error, if anything is."""
+    if not body.strip() or body.lstrip().startswith(b"<"):
+        return []
+    try:
+        json.loads(body)
+    except ValueError:
+        return [(_now("Body"), _now("It is no JSON: its text was taken for the message."))]
+    return []
 
 
 def _holds(place: str, held: tuple[Held, ...]) -> str:

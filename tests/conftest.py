@@ -52,10 +52,10 @@ def few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_polls() -> Iterator[None]:
-    """What changed is looked for five times as often, except in the proof: many tests wait for it."""
+    """What changed is looked for twenty times as often, except in the proof: many tests wait for it."""
     with pytest.MonkeyPatch.context() as patch:
         if not PROOF:
-            patch.setattr("relay.engine.POLL", 0.2)
+            patch.setattr("relay.engine.POLL", 0.05)
         yield
 
 
@@ -94,6 +94,13 @@ def redis() -> Iterator[str]:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keeps groups of tests together, where tests run side by side."""
     return Scheduling(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only tests of the database are wanted, reads no module that has none."""
+    if config.getoption("markexpr") != "database" or not collection_path.match("test_*.py"):
+        return None
+    return True if "pytest.mark.database" not in collection_path.read_text() else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,7 +1,7 @@
 """A real server to be killed: `manage.py serve` with its recorder on a data directory and a database of its
 own, a vendor that survives it, and what the server wrote, read with nothing of its own running.
 
-    with template(folder) as made, victim(made, tmp_path, RELAY_DRAIN_SECONDS="7") as server:
+    with template(folder, migrated) as made, victim(made, tmp_path, RELAY_DRAIN_SECONDS="7") as server:
         async with Callers(server.url, SECRET, ["quick"]) as callers:    # tests.callers: they remember
             await callers.busy(10)
             await asyncio.to_thread(server.kill)     # or end(), kill_at_once(), recorder().kill()
@@ -99,14 +99,20 @@ PLAYS = {name: f"sim.chunks-{words}.delay-{PACE_MS}" for name, words in WORDS.it
 
 @contextmanager
 def template(
-    folder: Path, plays: Mapping[str, str] = PLAYS, vendor: AbstractContextManager[str] | None = None
+    folder: Path,
+    migrated: Path,
+    plays: Mapping[str, str] = PLAYS,
+    vendor: AbstractContextManager[str] | None = None,
 ) -> Iterator[Template]:
-    """A migrated database with the vendor (the simulator, unless another is given), one API key and these
-    models in it, each with what the vendor plays for it."""
+    """A migrated database, on SQLite a copy of `migrated`, with the vendor (the simulator, unless another is
+    given), one API key and these models in it, each with what the vendor plays for it."""
     with vendor or surviving_vendor() as vendor_url, fresh_database() as database:
         env = environment(folder / "data", DATABASE_URL=database or None)
         (folder / "config.yaml").write_text(_config(vendor_url, plays))
-        for command in (["migrate", "-v0"], ["import_config", str(folder / "config.yaml")]):
+        if not database:
+            shutil.copytree(migrated, folder / "data")
+        migrate = [["migrate", "-v0"]] if database else []
+        for command in (*migrate, ["import_config", str(folder / "config.yaml")]):
             ended = manage(*command, env=env)
             assert ended.returncode == 0, ended.stderr
         yield Template(folder / "data", database)

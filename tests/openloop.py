@@ -1,9 +1,9 @@
 """A crowd that asks at its own pace, whatever it is answered: an open loop, as a program of its own.
 
-`python -m tests.openloop PORT KEY RAMP OVER AFTER` asks one by one for a while; then ever more a second, for
-`RAMP` seconds or until somebody is turned away; then, for `OVER` seconds, three times the highest rate whose
-99th percentile was below five times that of one by one; then half of it for `AFTER`. Prints what it saw as
-JSON.
+`python -m tests.openloop PORT KEY RAMP OVER AFTER` asks one by one for four spells, each of a second unless
+`RAMP` is less than four; then ever more a second, for `RAMP` seconds or until somebody is turned away; then,
+for `OVER` seconds, three times the highest rate whose 99th percentile was below five times that of one by
+one; then half of it for `AFTER`. Prints what it saw as JSON.
 
 Times begin when a request was due, not when it was sent: what the crowd itself is late counts for all alike,
 and is told. Bare sockets, since whatever the crowd costs is taken from the server beside it.
@@ -228,8 +228,9 @@ def together(parts: list[Seen]) -> Seen:
 
 def main(port: int, key: str, ramp: float, over: float, after: float) -> None:
     crowd = Crowd(port, key)
-    crowd.alone(1)  # warms up
-    idle = min(percentile(crowd.alone(1).ok, 0.99) for _ in range(3))  # of neighbours the least
+    spell = min(1.0, ramp / 4)
+    crowd.alone(spell)  # warms up
+    idle = min(percentile(crowd.alone(spell).ok, 0.99) for _ in range(3))  # of neighbours the least
     rate, capacity, peak = FIRST, FIRST, 0.0
     began = time.perf_counter()
     while time.perf_counter() - began < ramp:

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command, get_commands, load_command_class
 
+from providers.conformance import Verdict
+from providers.drills import Drill
+from providers.models import ConversionPolicy
+from providers.quirks import QUIRKS
 from tests.programs import ROOT
+from wire import azure
+from wire.quirks import EDITED
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "simulator/README.md"])
 OURS = ("aether", "relay", "providers", "consumers", "usage", "wire", "changes", "simulator", "tests")
@@ -112,3 +118,23 @@ def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
             for action in command.create_parser("manage.py", name)._actions:
                 assert action.help or isinstance(action, argparse._VersionAction), (name, action.dest)
     assert capsys.readouterr().out.count("usage:") >= 8
+
+
+def test_the_page_of_quirks_tells_of_each_and_of_no_other() -> None:
+    page = (ROOT / "docs/quirks.md").read_text()
+    settings, _, meanings = page.partition("## What each does")
+    rows = re.findall(r"^\| `(\w+)`( ●)? \|", meanings, re.MULTILINE)
+    assert [name for name, _mark in rows] == list(QUIRKS)
+    assert {name for name, mark in rows if mark} == EDITED | {azure.QUIRK, "no_include_usage"}
+    vendors = re.findall(r"^\|[^|]+\| Chat[^|]*\|[^|]+\|(.+)\|$", settings, re.MULTILINE)
+    assert len(vendors) > 5
+    assert set(re.findall(r"`(\w+)`", " ".join(vendors))) <= set(QUIRKS)
+
+
+def test_the_faults_and_the_policies_of_conversion_are_named_in_their_pages() -> None:
+    drills = (ROOT / "docs/operating.md").read_text().partition("### Game day")[2]
+    assert {fault for fault in Drill.Fault.values if f"`{fault}`" not in drills} == set()
+    policies = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/conversion.md").read_text(), re.MULTILINE)
+    assert set(policies) == set(ConversionPolicy.values)
+    rows = (ROOT / "docs/operating.md").read_text().partition("### Conformance")[2].partition("###")[0]
+    assert {verdict.label for verdict in Verdict if f"*{verdict.label}*" not in rows} == set()

@@ -14,11 +14,13 @@ from relay.routes import ROUTES
 from simulator import frames
 from tests.endings.kit import DIALECTS
 from tests.relay import asks, harness
+from usage import words
 from wire import FORMATS
 from wire.urls import MODELS_PATH
 
 PLACES: dict[str, Collection[str]] = {
-    "providers.models.Format": Format.values,
+    "providers.formats.Format": Format.values,
+    "usage.words.FORMATS": words.FORMATS,
     "providers.checks.FORMATS": checks.FORMATS,
     "wire.urls.MODELS_PATH": MODELS_PATH,
     "relay.headers.FORWARDED_TO": FORWARDED_TO,

@@ -57,6 +57,11 @@ from usage.refusal import read
 from usage.waterfall import VERDICTS, waterfall
 
 
+def _format(name: str) -> str:
+    """A wire format as people call it."""
+    return words.FORMATS.get(name, name) or "–"
+
+
 class RecordAdmin(Ledger[Record]):
     list_display = (
         "started_shown", "consumer_shown", "model_shown", "target_shown", "formats_shown", "outcome_shown",
@@ -97,9 +102,10 @@ class RecordAdmin(Ledger[Record]):
                 "fields": (
                     ("model_link", "upstream_model"),
                     ("provider_link", "key_link"),
-                    ("client_format", "upstream_format"),
+                    ("client_shown", "upstream_shown"),
                     ("kind", "stream_shown"),
-                    ("conversion", "replay_of"),
+                    "conversion_shown",
+                    "replay_of",
                 )
             },
         ),
@@ -174,6 +180,9 @@ class RecordAdmin(Ledger[Record]):
         return rows, False
 
     started_shown = column("started_at", instant, _("time"))
+    client_shown = column("client_format", _format, _("client format"))
+    upstream_shown = column("upstream_format", _format, _("upstream format"))
+    conversion_shown = column("conversion", lambda told: words.conversion(told) or "–", _("conversion"))
     stream_shown = column("is_stream", lambda streamed: _("yes") if streamed else _("no"), _("streamed"))
     consumer_shown = column("consumer_name", lambda name: name or "–", _("consumer"))
     first_byte_shown = column("first_byte_ms", milliseconds, _("first byte"))
@@ -206,9 +215,10 @@ class RecordAdmin(Ledger[Record]):
 
     @admin.display(description=_("format"))
     def formats_shown(self, record: Record) -> str:
+        spoken = _format(record.client_format)
         if record.upstream_format in {"", record.client_format}:
-            return record.client_format
-        return f"{record.client_format} → {record.upstream_format}"
+            return spoken
+        return f"{spoken} → {_format(record.upstream_format)}"
 
     @admin.display(description=_("outcome"))
     def outcome_shown(self, record: Record) -> SafeString:
@@ -268,7 +278,7 @@ class RecordAdmin(Ledger[Record]):
 
 class AttemptAdmin(Ledger[Attempt]):
     list_display = (
-        "started_shown", "number", "target_shown", "upstream_model", "upstream_format", "verdict_shown",
+        "started_shown", "number", "target_shown", "upstream_model", "format_shown", "verdict_shown",
         "reason_shown", "status_code", "tokens_shown", "own_cost_shown", "total_shown", "record_shown",
     )  # fmt: skip
     list_filter = (
@@ -282,7 +292,7 @@ class AttemptAdmin(Ledger[Attempt]):
         (None, {"fields": (("record_shown", "number"), "started_shown")}),
         (
             _("Where it went"),
-            {"fields": (("target_shown", "upstream_model"), ("upstream_format", "upstream_request_id"))},
+            {"fields": (("target_shown", "upstream_model"), ("format_shown", "upstream_request_id"))},
         ),
         (
             _("How it ended"),
@@ -327,6 +337,7 @@ class AttemptAdmin(Ledger[Attempt]):
         "cost_multiplier", lambda factor: money(factor).lstrip("$"), _("cost multiplier")
     )
 
+    format_shown = column("upstream_format", _format, _("upstream format"))
     verdict_shown = column("verdict", lambda name: VERDICTS.get(name, name), _("verdict"))
     reason_shown = column("reason", lambda name: words.reason(name) or "–", _("reason"))
 

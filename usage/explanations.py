@@ -117,4 +117,5 @@ def _tried(number: int | None) -> str:
 
 def _row(told: Mapping[str, Any], place: str, why: str) -> Row:
     target = " / ".join(filter(None, (str(told.get("provider", "")), str(told.get("key", "")))))
-    return Row(place, target or "–", str(told.get("format", "")), str(told.get("model", "")), why)
+    spoken = str(told.get("format", ""))
+    return Row(place, target or "–", words.FORMATS.get(spoken, spoken), str(told.get("model", "")), why)

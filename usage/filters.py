@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.utils import parse_datetime_str
 
+from usage import words
 from usage.ids import lower_bound
 from wire import FORMATS
 
@@ -60,7 +61,7 @@ class FormatFilter(DropdownFilter):
     """A wire format by name."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in FORMATS]
+        return [(name, words.FORMATS.get(name, name)) for name in FORMATS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = self.value()

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _now, gettext_lazy as _
+from django.utils.translation import gettext as _now, gettext_lazy as _, ngettext
 
 from usage.models import Attempt
 from usage.pages import link
@@ -121,6 +121,7 @@ SKIPPED: dict[str, Any] = {
 """Why a candidate was left out of a plan, as the catalog, the scheduler and health tell it."""
 NOTES: dict[str, Any] = {
     "affinity": _("goes first, as this caller's session stays there"),
+    "converted": _("by conversion: it speaks another format"),
     "parked": _("asked late: of late it did not serve this model"),
     "spared": _("its breaker is open, but too much is out already: asked last"),
     "probe": _("its breaker is half open: this request would be its probe"),
@@ -134,6 +135,16 @@ RULES: dict[str, Any] = {
 """Allow-lists that keep a model away from a caller (`relay.planning`)."""
 PLACES = {"key": _("the key"), "endpoint": _("the endpoint"), "provider": _("the provider")}
 LACKING = "capability missing: "
+FOUND = " (refused when conformance was run)"
+UNHELD = "not in its format: "
+INEXACT = "exact: it would lose "
+FORMATS: dict[str, str] = {
+    "openai_chat": "OpenAI Chat",
+    "openai_responses": "OpenAI Responses",
+    "anthropic": "Anthropic Messages",
+    "gemini": "Gemini",
+}
+"""Wire formats under the names that forms give them."""
 _TIMED = re.compile(r"(.*), (\d+) s left")
 _FULL = re.compile(r"(key|endpoint|provider): at concurrency limit, (\d+) of (\d+)")
 
@@ -160,13 +171,40 @@ def skipped(told: str, at: datetime) -> str:
             "limit": full[3],
         }
     if told.startswith(LACKING):
-        return _now("it does not offer: %(needs)s") % {"needs": told.removeprefix(LACKING)}
+        needs = told.removeprefix(LACKING)
+        if needs.endswith(FOUND):
+            return _now("it does not offer: %(needs)s (refused when conformance was run)") % {
+                "needs": needs.removesuffix(FOUND)
+            }
+        return _now("it does not offer: %(needs)s") % {"needs": needs}
+    if told.startswith(UNHELD):
+        return _now("its format has no place for this: %(what)s") % {"what": told.removeprefix(UNHELD)}
+    if told.startswith(INEXACT):
+        return _now("the model asks for exactness, and this would be lost: %(names)s") % {
+            "names": told.removeprefix(INEXACT)
+        }
     return str(SKIPPED.get(told, told))
 
 
 def note(told: str, at: datetime) -> str:
     """What is special about a target in its place in a plan that was made then."""
     return str(NOTES[told]) if told in NOTES else skipped(told, at)
+
+
+def conversion(told: str) -> str:
+    """What conversion did to a request, as the header and the record tell it, in words; "" for a request that
+    was passed through."""
+    if told in {"", "lossless"}:
+        return _now("lossless: nothing was dropped") if told else ""
+    kind, _mark, names = told.partition("; dropped=")
+    if kind != "lossy" or not names:
+        return told
+    if names.isdecimal():
+        count = int(names)
+        return ngettext("lossy: dropped %(count)d setting", "lossy: dropped %(count)d settings", count) % {
+            "count": count
+        }
+    return _now("lossy: dropped these settings: %(names)s") % {"names": ", ".join(names.split(","))}
 
 
 def decided_by(attempt: Attempt) -> SafeString | str:

@@ -41,6 +41,7 @@ class InputDetails(msgspec.Struct):
     """Of a usage's input tokens."""
 
     cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
 
 
 class OutputDetails(msgspec.Struct):

@@ -372,6 +372,7 @@ def _usage(told: _Usage | None, service_tier: str) -> Usage:
         output=told.completion_tokens,
         total=told.total_tokens,
         read=read,
+        written=None if details is None else details.cache_write_tokens,
         reasoning=None if thought is None else thought.reasoning_tokens,
         service_tier=service_tier,
     )

@@ -365,6 +365,7 @@ def _usage(answer: _Answer) -> Usage:
         output=told.output_tokens,
         total=told.total_tokens,
         read=None if cached is None else cached.cached_tokens,
+        written=None if cached is None else cached.cache_write_tokens,
         reasoning=None if thought is None else thought.reasoning_tokens,
         service_tier=service_tier,
         tool_uses=tools,

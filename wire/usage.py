@@ -26,6 +26,7 @@ OPENAI: Paths = {
         ("prompt_cache_hit_tokens", ""),
         ("cached_tokens", ""),
     ),
+    "cache_write": (("prompt_tokens_details", "cache_write_tokens"),),
     "reasoning": (("completion_tokens_details", "reasoning_tokens"),),
 }
 RESPONSES: Paths = {
@@ -33,6 +34,7 @@ RESPONSES: Paths = {
     "output": (("output_tokens", ""),),
     "total": (("total_tokens", ""),),
     "cache_read": (("input_tokens_details", "cached_tokens"),),
+    "cache_write": (("input_tokens_details", "cache_write_tokens"),),
     "reasoning": (("output_tokens_details", "reasoning_tokens"),),
 }
 FAMILY: Paths = {name: (*OPENAI[name], *RESPONSES[name]) for name in OPENAI}
@@ -128,6 +130,7 @@ def from_openai(raw: Counters) -> Usage:
         output=get("output"),
         total=get("total"),
         read=get("cache_read"),
+        written=get("cache_write"),
         reasoning=get("reasoning"),
         service_tier=raw.service_tier,
         tool_uses={name: count for name, count in raw.tool_uses.items() if count},
@@ -142,30 +145,35 @@ def openai_usage(
     output: int | None,
     total: int | None,
     read: int | None,
+    written: int | None,
     reasoning: int | None,
     service_tier: str = "",
     tool_uses: Mapping[str, int] | None = None,
     final: bool = True,
     suspect: bool = False,
 ) -> Usage:
-    """Chat, Responses and their family: input includes cached, output includes reasoning. None is a counter
-    that was not reported.
+    """Chat, Responses and their family: input includes what was read from a cache and what was `written` to
+    one, output includes reasoning. None is a counter that was not reported. Writes have one price, a quarter
+    above the input's (developers.openai.com/api/docs/guides/prompt-caching), as Anthropic's short ones.
 
     Some vendors (xAI) leave reasoning out of the output; where the total says so, it is added.
     """
     input_reported, output_reported = source is not None, output is not None
-    source, output, read, reasoning = source or 0, output or 0, read or 0, reasoning or 0
+    source, output, reasoning = source or 0, output or 0, reasoning or 0
+    read, written = read or 0, written or 0
     if reasoning and total and source + output + reasoning == total:
         output += reasoning
     if total is not None and not input_reported and not output_reported:
         # Embeddings and rerank of some vendors report the sum alone.
         source, input_reported = total, True
-    if read > source or reasoning > output:
+    if read + written > source or reasoning > output:
         read, reasoning, suspect = min(read, source), min(reasoning, output), True
+        written = min(written, source - read)
     return Usage(
         input_tokens=source,
         output_tokens=output,
         cache_read_tokens=read,
+        cache_write_5m_tokens=written,
         reasoning_tokens=reasoning,
         tool_uses=tool_uses or {},
         service_tier=service_tier,

@@ -269,6 +269,9 @@ def _signature(body: Body) -> Iterator[Broken]:
     _PRESERVED,
 )
 def _prefix(body: Body) -> Iterator[Broken]:
+    binding = (body.get("thinking") or {}).get("block_binding") or {}
+    if binding.get("prefix_mismatch_behavior") == "drop_block":
+        return
     for where, block, prefix in prefixes(body):
         kind = block.get("type")
         if kind in _THOUGHTS and unpacked(block.get("signature", block.get("data")))[32:] != prefix:

@@ -11,6 +11,8 @@ from bench import servers
 from bench.servers import ROOT
 from tests.counts import count
 
+pytestmark = pytest.mark.xdist_group("bench")
+
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

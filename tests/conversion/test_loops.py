@@ -99,6 +99,39 @@ async def test_three_rounds_of_parallel_tools_with_thoughts(
     assert outcomes == {("ok", 1): 8}
 
 
+@pytest.mark.parametrize(
+    ("model", "gone"),
+    [
+        ("claude-sonnet-4-5", slice(None)),
+        ("claude-opus-4-6", slice(None)),
+        ("claude-opus-5-5", slice(None)),
+        ("claude-opus-5-5", slice(1)),
+    ],
+    ids=["budget", "adaptive", "bound", "bound-first"],
+)
+async def test_thoughts_that_nobody_keeps_any_longer_cost_no_answer(model: str, gone: slice) -> None:
+    """What the relay kept for a client that keeps nothing is bounded, and may be gone, all of it or the first
+    alone, behind which the others were thought."""
+    async with (
+        house("asgi", formats=["anthropic"], models=[model + LOOP], conversion="lenient") as relay,
+        talking("openai_chat", relay.url, relay.secret, model + LOOP, lossy=True) as talker,
+    ):
+        talker.say("what is new")
+        for _ in range(2):
+            heard = await talker.ask(stream=True)
+            talker.report([(call, "sunny") for call in heard.calls])
+        kept = relay.engine.keeping._kept
+        assert len(kept) == 2
+        for name in [*kept][gone]:
+            del kept[name]
+        heard = await talker.ask(stream=True)
+        assert len(heard.calls) == 2
+        beta = relay.vendor.requests[-1].header("anthropic-beta")
+        assert (beta is not None) is ("5-5" in model and gone == slice(1))
+        finals = await relay.settled(3)
+    assert {(final["record"]["outcome"], len(final["attempts"])) for final in finals} == {("ok", 1)}
+
+
 COUNTED = ".in-1000.out-50.cached-800.reason-20.think"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ __all__ = ("door", "pytest_asyncio_loop_factories")
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+def made(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Template]:
     """A configured database, for servers that are killed or left without it."""
-    with template(tmp_path_factory.mktemp("kill")) as each:
+    with template(tmp_path_factory.mktemp("kill"), migrated) as each:
         yield each

@@ -24,7 +24,7 @@ from tests.killer import SECRET, Template, Victim, is_gone, victim
 from tests.rude import rude
 from tests.waiting import until
 
-pytestmark = [pytest.mark.database, pytest.mark.xdist_group("kill")]
+pytestmark = [pytest.mark.database, pytest.mark.xdist_group("away")]
 
 Away = Callable[[Victim, Gate, str], AbstractContextManager[object]]
 

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -85,9 +86,9 @@ async def gone(server: asyncio.Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+def made(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Template]:
     """A configured database."""
-    with template(tmp_path_factory.mktemp("floods"), PLAYS, vendor()) as each:
+    with template(tmp_path_factory.mktemp("floods"), migrated, PLAYS, vendor()) as each:
         yield each
 
 

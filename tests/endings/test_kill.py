@@ -100,7 +100,7 @@ async def test_a_server_killed_while_it_starts_leaves_nothing_behind(made: Templ
             await asyncio.to_thread(server.kill)
             for _ in range(count(1, 12)):
                 server.begin()
-                await asyncio.sleep(random.uniform(0.5, 6))
+                await asyncio.sleep(random.uniform(0.5, count(3, 6)))
                 await asyncio.to_thread(server.kill_at_once)
             await asyncio.to_thread(server.start)
             await callers.busy(callers.parallel // 2)

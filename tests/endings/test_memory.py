@@ -35,9 +35,9 @@ RESERVE = 4 * MB
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+def made(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Template]:
     """A configured database."""
-    with template(tmp_path_factory.mktemp("memory"), PLAYS) as each:
+    with template(tmp_path_factory.mktemp("memory"), migrated, PLAYS) as each:
         yield each
 
 

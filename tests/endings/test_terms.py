@@ -14,7 +14,7 @@ from tests.counts import count
 from tests.endings.books import assert_books_are_whole
 from tests.killer import SECRET, Template, victim
 
-pytestmark = [pytest.mark.database, pytest.mark.xdist_group("kill")]
+pytestmark = [pytest.mark.database, pytest.mark.xdist_group("away")]
 
 PATIENCE = {"RELAY_SHUTDOWN_DELAY": "0.5", "RELAY_DRAIN_SECONDS": "30"}
 

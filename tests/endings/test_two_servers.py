@@ -27,11 +27,13 @@ states.{action}([Key.objects.get(name="{key}")], {until}by="root", reason="")
 
 
 @pytest.fixture
-def on_postgres(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Template]:
+def on_postgres(
+    postgres: str, tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Template]:
     """A configured PostgreSQL, whatever the other tests run on."""
     monkeypatch.setenv("AETHER_TEST_DATABASE_URL", postgres)
     (tmp_path / "made").mkdir()
-    with template(tmp_path / "made", {"quick": "sim.chunks-2"}) as each:
+    with template(tmp_path / "made", migrated, {"quick": "sim.chunks-2"}) as each:
         yield each
 
 

@@ -202,3 +202,12 @@ def test_flags_are_told_in_words(client_of_root: Client) -> None:
     page = client_of_root.get(world.address(Record, "change", one.pk)).content.decode()
     assert "no price was known" in page
     assert "the stream ended without its own end" in page
+
+
+def test_an_empty_list_says_whether_it_is_empty_or_filtered(client_of_root: Client) -> None:
+    page = client_of_root.get(world.address(Record, "changelist")).content.decode()
+    assert "There is nothing here yet." in page
+    assert "Reset filters" not in page
+    page = client_of_root.get(world.address(Record, "changelist"), {"q": "hello"}).content.decode()
+    assert "Nothing here fits the search and the filters." in page
+    assert "Reset filters" in page

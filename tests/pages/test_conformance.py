@@ -99,6 +99,21 @@ def test_the_matrix_says_each_verdict_in_a_word_and_a_symbol(client_of_root: Cli
     assert "This model does not support image input." in page
 
 
+def test_an_endpoint_that_does_not_answer_is_told_as_one(client_of_root: Client) -> None:
+    world.supply()
+    endpoint = Endpoint.objects.get()
+    result(endpoint)
+    assert "Nothing could be tried" not in html(client_of_root, endpoint)
+    dead = Conformance(endpoint=endpoint, model="acme-fast-1", user_name="root", key_name="first")
+    dead.rows = [["text", "untried", "no connection"], *([name, "untried", "x"] for name in list(TITLES)[1:])]
+    dead.save()
+    dead.finish(timezone.now())
+    page = html(client_of_root, endpoint)
+    assert page.count("Nothing could be tried") == 1
+    assert "What was found before holds." in page
+    assert "✕ refused" in page
+
+
 def test_what_a_vendor_says_is_no_markup(client_of_root: Client) -> None:
     world.supply()
     endpoint = Endpoint.objects.get()
@@ -136,6 +151,7 @@ def test_whoever_may_only_look_neither_runs_nor_forgets() -> None:
     browser = Client()
     browser.force_login(world.staff("olga", "providers.view_endpoint"))
     assert "✕ refused" in html(browser, endpoint)
+    assert "forget-conformance" not in html(browser, endpoint)
     asked = {"_form_submitted": "True", "model": "acme-fast-1"}
     for what in ("conformance", "forget-conformance"):
         assert browser.post(address(endpoint, what), asked).status_code == 403

@@ -50,3 +50,33 @@ def test_a_run_is_followed_to_its_end(
         assert panel.get_attribute("hx-trigger") is None
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
         assert seen.complaints == []
+
+
+@pytest.mark.parametrize("width", [1024, 1280, 1440])
+def test_the_name_of_an_endpoint_stands_beside_its_buttons(
+    browser: Browser, live_server: Any, width: int
+) -> None:
+    world.supply()
+    endpoint = Endpoint.objects.get()
+    result(endpoint)
+    with visit(browser, live_server.url, world.superuser(), size=(width, 900)) as seen:
+        seen.open(address(endpoint))
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        box = seen.page.locator(".crumb-last").bounding_box()
+        assert box is not None
+        assert box["width"] > 60
+        assert seen.complaints == []
+
+
+def test_what_was_found_is_forgotten_from_its_panel(browser: Browser, live_server: Any) -> None:
+    world.supply()
+    endpoint = Endpoint.objects.get()
+    result(endpoint)
+    with visit(browser, live_server.url, world.superuser()) as seen:
+        seen.open(address(endpoint))
+        seen.page.locator("#conformance").get_by_text("Forget conformance").click()
+        seen.page.get_by_role("button", name="Forget").click()
+        seen.page.get_by_text("1 result forgotten.").wait_for()
+        seen.page.get_by_text("Nobody has tried out yet what works here.").wait_for()
+        assert seen.complaints == []
+    assert not Conformance.objects.exists()

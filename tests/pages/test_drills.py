@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -76,6 +77,63 @@ def test_a_mistake_is_told_in_the_form(client_of_root: Client, fields: dict[str,
     assert answer.status_code == 200
     assert said in answer.content.decode()
     assert not Drill.objects.exists()
+
+
+def test_that_it_is_for_one_of_two_is_said_once_beside_the_field(client_of_root: Client) -> None:
+    world.supply()
+    page = start(client_of_root).content.decode()
+    assert page.count("Choose a key or an API key, one of them.") == 1
+    assert "drill_of_one" not in page
+
+
+def test_an_api_key_is_named_with_its_consumer(client_of_root: Client) -> None:
+    world.supply()
+    api_key, _ = world.demand()
+    start(client_of_root, api_key=api_key.pk)
+    for page in (
+        world.address(Drill, "changelist"),
+        world.address(Drill, "change", Drill.objects.get().pk),
+    ):
+        assert f"alice / {api_key}" in client_of_root.get(page).content.decode()
+
+
+def shown(browser: Client, drill: Drill) -> dict[str, str]:
+    """What the report on a drill's page says, by its fields."""
+    page = browser.get(world.address(Drill, "change", drill.pk))
+    admin_form = page.context["adminform"]
+    fields = [field for fieldset in admin_form for line in fieldset for field in line]
+    return {each.field["name"]: re.sub("<[^>]+>", "", str(each.contents())) for each in fields}
+
+
+def test_a_report_without_numbers_says_why_there_are_none(client_of_root: Client) -> None:
+    world.supply()
+    api_key, _ = world.demand()
+    key, now = Key.objects.get(), timezone.now()
+    long_ago, ended = now - timedelta(hours=2), now - timedelta(hours=1)
+    running = Drill.objects.create(fault="cut", key=key, starts_at=now, ends_at=now + timedelta(minutes=5))
+    idle = Drill.objects.create(fault="cut", key=key, starts_at=long_ago, ends_at=ended)
+    of_caller = Drill.objects.create(fault="cut", api_key=api_key, starts_at=long_ago, ends_at=ended)
+    assert shown(client_of_root, running)["returned_shown"] == "the drill still runs"
+    assert shown(client_of_root, running)["state_shown"].startswith("running, ")
+    told = shown(client_of_root, idle)
+    assert told["requests_shown"] == "0: nobody sent a request that met it"
+    assert told["ejected_shown"] == "nothing failed"
+    assert told["returned_shown"] == "no good answer since"
+    told = shown(client_of_root, of_caller)
+    assert told["ejected_shown"] == told["returned_shown"] == "no key is blamed for it"
+
+
+def test_a_key_that_failed_and_was_not_left_alone_is_told_as_that(client_of_root: Client) -> None:
+    world.supply()
+    key = Key.objects.get()
+    drill = Drill.objects.create(
+        fault="cut", key=key, starts_at=world.NOW, ends_at=world.NOW + timedelta(minutes=5)
+    )
+    world.attempt(world.record(5), 1, key_id=key.pk, reason="connect", verdict="next", endpoint_id=None)
+    told = shown(client_of_root, drill)
+    assert told["requests_shown"] == "1"
+    assert told["failures_shown"] == "1"
+    assert told["ejected_shown"] == "it was not left alone"
 
 
 def test_a_drill_may_be_for_an_api_key_and_outlive_it(client_of_root: Client) -> None:

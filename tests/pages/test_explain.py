@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -11,8 +13,11 @@ from django.test import AsyncClient, Client
 from django.urls import reverse
 
 from consumers.models import ApiKey, User
+from providers.formats import Format
 from providers.models import Deployment
+from relay.scheduler import FOUND
 from tests.pages import world
+from usage import words
 from usage.models import Outcome, Record
 from usage.refusal import Rule, refusal_id
 
@@ -156,3 +161,88 @@ def test_a_refused_request_s_record_tells_why_in_words(client_of_root: Client) -
     fine = world.record(2)
     text = client_of_root.get(world.address(Record, "change", fine.pk)).content.decode()
     assert "Why it was answered so" not in text
+
+
+def test_an_empty_request_id_is_asked_for_and_no_route(client_of_root: Client) -> None:
+    page = client_of_root.get(reverse("explain_route"), {"request_id": " "})
+    assert not page.context["form"].is_bound
+    assert page.context["lookup"].errors == {"request_id": ["This field is required."]}
+    assert "This field is required." in page.content.decode()
+
+
+def test_an_id_of_nothing_is_told_as_that(client_of_root: Client) -> None:
+    for term, told in (("hello", "This is no request id"), (str(UUID(int=7)), "There is no record with")):
+        page = client_of_root.get(reverse("explain_route"), {"request_id": term})
+        assert page.context["request_found"].sentences[0].startswith(told)
+
+
+def test_formats_have_the_names_that_forms_give_them(client_of_root: Client) -> None:
+    assert dict(Format.choices) == words.FORMATS
+    world.supply()
+    api_key, _secret = world.demand()
+    page = client_of_root.get(reverse("explain_route"), asked(api_key))
+    assert [row.format for row in page.context["plan"]] == ["OpenAI Chat"]
+    one = world.record(client_format="gemini", conversion="lossless")
+    text = client_of_root.get(world.address(Record, "change", one.pk)).content.decode()
+    assert "Gemini" in text
+    assert "OpenAI Chat" in text
+
+
+def test_a_model_that_nobody_knows_is_not_told_as_one_without_targets(client_of_root: Client) -> None:
+    api_key, _secret = world.demand()
+    page = client_of_root.get(reverse("explain_route"), asked(api_key, model="nobody")).content.decode()
+    assert "There is no model" in page
+    assert "Nobody is left" not in page
+
+
+def test_a_target_that_needs_conversion_says_so(client_of_root: Client) -> None:
+    world.supply()
+    api_key, _secret = world.demand()
+    page = client_of_root.get(reverse("explain_route"), asked(api_key, format="gemini"))
+    first = page.context["plan"][0]
+    assert (first.format, first.why) == ("OpenAI Chat", "by conversion: it speaks another format")
+
+
+REFUSED_BY_CONVERSION = [
+    ("not in its format: images by address", "its format has no place for this: images by address"),
+    ("exact: it would lose seed, n", "the model asks for exactness, and this would be lost: seed, n"),
+    (f"capability missing: vision{FOUND}", "it does not offer: vision (refused when conformance was run)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "told"), REFUSED_BY_CONVERSION)
+def test_what_conversion_and_conformance_refuse_is_told_in_words(reason: str, told: str) -> None:
+    assert words.skipped(reason, world.NOW) == told
+
+
+CONVERSIONS = [
+    ("lossy; dropped=seed,logprobs", "lossy: dropped these settings: seed, logprobs"),
+    ("lossy; dropped=41", "lossy: dropped 41 settings"),
+    ("lossless", "lossless: nothing was dropped"),
+]
+
+
+@pytest.mark.parametrize(("stored", "told"), CONVERSIONS)
+def test_a_conversion_is_told_in_words_with_each_setting_that_was_dropped(
+    client_of_root: Client, stored: str, told: str
+) -> None:
+    one = world.record(conversion=stored)
+    page = client_of_root.get(world.address(Record, "change", one.pk)).content.decode()
+    assert told in page
+    same = world.record(1)
+    assert told not in client_of_root.get(world.address(Record, "change", same.pk)).content.decode()
+
+
+def test_each_field_is_described_by_the_help_that_stands_below_it(client_of_root: Client) -> None:
+    world.supply()
+    for address in (reverse("explain_route"), reverse("failure_dry_run")):
+        page = client_of_root.get(address).content.decode()
+        described = re.findall(r'aria-describedby="([^"]+)"', page)
+        assert described
+        for names in described:
+            for name in names.split():
+                assert f'id="{name}"' in page
+        assert not re.search(r'<label for="">', page)
+    page = client_of_root.get(reverse("explain_route"), {"model": "", "format": "x"}).content.decode()
+    assert 'id="id_model_error"' in page
+    assert re.search(r"<legend[^>]*>Needs</legend>", page)

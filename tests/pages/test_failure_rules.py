@@ -140,6 +140,43 @@ def test_a_dry_run_tells_verdict_what_follows_and_the_row_that_gave_it(client_of
     assert ("Type and code", "invalid_request_error / locked") in found["read"]
 
 
+def test_it_counts_the_rules_that_were_asked_and_no_others(client_of_root: Client) -> None:
+    acme = world.supply()
+    rule(name="of acme", provider=acme, text="locked for good", order=1)
+    rule(name="of gemini", format="gemini", text="locked", order=2)
+    rule(name="first", text="nothing of the kind", order=3)
+    assert judged(client_of_root, body=LOCKED)["asked"] == "1 live rule was asked before."
+    found = judged(client_of_root, body=LOCKED, provider=acme.pk)
+    assert found["asked"] == "2 live rules were asked before."
+    row = rule(order=4)
+    found = judged(client_of_root, body=LOCKED, provider=acme.pk)
+    assert f"/failurerule/{row.pk}/change/" in found["by"]
+    assert found["asked"] == "2 live rules were asked before."
+    FailureRule.objects.exclude(pk=row.pk).delete()
+    assert judged(client_of_root, body=LOCKED)["asked"] == "No live rule was asked before."
+    page = client_of_root.get(reverse("failure_dry_run")).content.decode()
+    assert "Rules of one provider are asked only where it is chosen." in page
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "spoken", "told"),
+    [
+        (400, '{"error": {"message": "brok', "openai_chat", "It is no JSON: its text was taken"),
+        (502, "<html>", "openai_chat", ""),
+        (400, json.dumps([LOCKED]), "gemini", ""),
+        (400, json.dumps(LOCKED), "openai_chat", ""),
+        (400, "", "openai_chat", ""),
+        (200, '{"choices": [', "openai_chat", "not valid JSON"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_pasted_body_is_told(
+    client_of_root: Client, status: int, body: str, spoken: str, told: str
+) -> None:
+    found = dict(judged(client_of_root, status=status, body=body, format=spoken)["read"])
+    assert told in found.get("Body", "")
+    assert bool(told) == ("Body" in found)
+
+
 def test_without_a_rule_it_names_the_built_in_line(client_of_root: Client) -> None:
     rule(is_active=False)
     found = judged(client_of_root, body=LOCKED)

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from changes.models import Change
 from providers import states
-from providers.cells import left
+from providers.cells import left, reason_of
 from providers.events import StateEvent
 from providers.machine import EndpointState, KeyState
 from providers.models import Endpoint, Key, Provider
@@ -297,3 +297,40 @@ def test_a_page_shows_its_timeline_as_a_picture_with_words_and_as_a_table(
         assert shown.count('<rect class="cell cell-bad"') == 2  # and one in the legend
         assert "60.0\u00a0% of 10 attempts went well; of 90 spans 0 good, 0 with a warning, 1 bad" in shown
         assert "no answer, or none that could be used\u00a04" in shown
+
+
+REASONS = [
+    ("key_refused", "key refused"),
+    ("first_byte_timeout", "no answer in time"),
+    ("breaker open: server_error", "breaker open: vendor failed"),
+    ("answers again", "answers again"),
+    ("may be asked again", "may be asked again"),
+    ("INC_123 of the vendor", "INC_123 of the vendor"),
+]
+
+
+@pytest.mark.parametrize(("stored", "told"), REASONS)
+def test_a_reason_is_told_in_words_and_an_operators_own_stays_as_it_is(stored: str, told: str) -> None:
+    assert reason_of(stored) == told
+
+
+def test_the_lists_of_states_tell_verdicts_and_reasons_in_words(client_of_root: Client) -> None:
+    world.supply()
+    for model in (KeyState, EndpointState):
+        model.objects.update(verdict="first_byte_timeout", reason="breaker open: first_byte_timeout")
+        text = client_of_root.get(world.address(model, "changelist")).content.decode()
+        assert "first_byte_timeout" not in text
+        assert "breaker open: no answer in time" in text
+    for row in (Key.objects.get(), Endpoint.objects.get()):
+        text = page(client_of_root, row).partition("state-group")[2]
+        assert "first_byte_timeout" not in text
+        assert "breaker open: no answer in time" in text
+
+
+def test_an_endpoint_that_was_never_used_has_no_empty_box_of_its_state(client_of_root: Client) -> None:
+    provider = world.supply()
+    fresh = Endpoint.objects.create(provider=provider, format="gemini", base_url="https://api.example.com")
+    text = client_of_root.get(world.address(Endpoint, "change", fresh.pk)).content.decode()
+    assert "state-group" not in text
+    used = Endpoint.objects.get(format="openai_chat")
+    assert "state-group" in client_of_root.get(world.address(Endpoint, "change", used.pk)).content.decode()

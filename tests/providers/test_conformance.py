@@ -208,6 +208,18 @@ def test_a_newer_run_replaces_the_older_one_and_forgetting_drops_all(vendor: Sim
     assert reasons({"vision"}) == []
 
 
+def test_a_run_that_tried_nothing_takes_back_nothing_that_was_found(vendor: Simulator) -> None:
+    place = endpoint(vendor)
+    kept(place, images="refused")
+    for _ in range(2):
+        kept(place, **dict.fromkeys(TITLES, "untried"))
+    assert reasons({"vision"}) == [f"{LACKING}: vision{FOUND}"]
+    assert Conformance.objects.count() == 2
+    kept(place)
+    assert Conformance.objects.count() == 1
+    assert reasons({"vision"}) == []
+
+
 def test_a_run_that_is_under_way_counts_for_nothing(vendor: Simulator) -> None:
     Conformance.objects.create(endpoint=endpoint(vendor), model=PUPIL, rows=[["images", "refused", ""]])
     assert reasons({"vision"}) == []
@@ -293,7 +305,8 @@ def test_the_command_speaks_json_and_takes_a_number_and_the_first_model(vendor: 
 
 def test_the_command_forgets(vendor: Simulator) -> None:
     kept(endpoint(vendor), images="refused")
-    assert command("acme/openai_chat", "--forget").startswith("1 results")
+    assert command("acme/openai_chat", "--forget") == "1 result dropped.\n"
+    assert command("acme/openai_chat", "--forget") == "0 results dropped.\n"
     assert not Conformance.objects.exists()
 
 

@@ -190,14 +190,22 @@ async def test_a_drill_is_started_stopped_and_told_from_a_terminal(door: str) ->
         assert showed["ejected"] is None
         assert 0 <= showed["returned"] < 5
         assert "failovers that were answered: 3" in await told("report", number)
-        for words in (
-            ("stop", "99"),
-            ("report",),
-            ("start", "cut"),
-            ("start", "cut", "--key", "nobody/x"),
-            ("start", "cut", "--api-key", "x"),
+        for words, refusal in (
+            (("stop", "99"), "There is no drill 99: game_day list shows the newest."),
+            (("report",), "Give the number of a drill: game_day list shows the newest."),
+            (("stop",), "Give the number of a drill"),
+            (("start",), "Name a fault: dead_port, stall"),
+            (
+                ("start", "earthquake", "--key", "vendor/key-1"),
+                "“earthquake” is no fault: choose from dead_port",
+            ),
+            (("start", "cut"), "^Choose a key or an API key, one of them.$"),
+            (("start", "cut", "--key", "nobody/x"), "There is no one key nobody/x: give PROVIDER/NAME."),
+            (("start", "cut", "--api-key", "no-such"), "No API key begins with “no-such”"),
+            (("start", "cut", "--key", "vendor/key-1", "--minutes", "2000"), "a day"),
+            (("start", "cut", "--key", "vendor/key-1", "--minutes", "inf"), "a day"),
+            (("start", "cut", "--key", "vendor/key-1", "--minutes", "nan"), "a day"),
+            (("start", "cut", "--key", "vendor/key-1", "--minutes", "-1"), "ends after it starts"),
         ):
-            with pytest.raises(CommandError):
+            with pytest.raises(CommandError, match=refusal):
                 await told(*words)
-        with pytest.raises(CommandError, match="a day"):
-            await told("start", "cut", "--key", "vendor/key-1", "--minutes", "2000")

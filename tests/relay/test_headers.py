@@ -109,6 +109,17 @@ def test_an_endpoint_may_want_its_key_as_bearer(form: str) -> None:
     assert sent == {"authorization": "Bearer sk-own", "accept-encoding": "identity"}
 
 
+def test_what_a_converted_request_needs_is_added_to_the_endpoints_own_list() -> None:
+    place = target(format="anthropic", headers=(("Anthropic-Beta", "ours"),))
+    client = [(b"anthropic-beta", b"theirs"), (b"connection", b"anthropic-beta")]
+    more = {"anthropic-version": "2023-06-01", "anthropic-beta": "needed"}
+    sent = rules.as_dict(rules.to_upstream(client, place, more))
+    assert (sent["anthropic-beta"], sent["anthropic-version"]) == ("ours, needed", "2023-06-01")
+    assert rules.as_dict(rules.to_upstream(client, place))["anthropic-beta"] == "ours"
+    bare = rules.to_upstream([], target(format="anthropic"), more)
+    assert rules.as_dict(bare)["anthropic-beta"] == "needed"
+
+
 def test_a_list_on_several_lines_goes_on_as_one() -> None:
     client = [
         (b"anthropic-beta", b"context-1m-2025-08-07"),

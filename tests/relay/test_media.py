@@ -101,6 +101,14 @@ async def test_what_a_target_takes_by_address_is_not_fetched() -> None:
     assert await fetched(request, frozenset({"image"}), limit=1_000) == (request, 0)
 
 
+@pytest.mark.parametrize(
+    "url", ["https://www.youtube.com/watch?v=9hE5-98ZeCg", "https://youtu.be/9hE5-98ZeCg"]
+)
+async def test_a_film_on_youtube_is_left_to_the_vendor_that_takes_it(url: str) -> None:
+    request = asked(Media("video", url=url))
+    assert await fetched(request, frozenset(), limit=1_000) == (request, 0)
+
+
 async def test_an_address_that_leads_on_is_followed(files: str) -> None:
     _, size = await fetched(asked(picture(f"{files}/next")), frozenset(), limit=1_000, client=near)
     assert size == len(PNG)

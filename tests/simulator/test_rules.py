@@ -398,6 +398,13 @@ def test_a_call_has_the_arguments_that_its_schema_requires() -> None:
     assert call["input"] == {"city": "Paris 1.1"}
 
 
+def test_thoughts_that_no_longer_fit_are_left_out_for_who_asks_for_it() -> None:
+    body = looped("anthropic")
+    body["messages"][0]["content"] = "hello you"
+    body["thinking"]["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
+    TABLES["anthropic"].check(body)
+
+
 def test_every_rule_is_broken_once() -> None:
     assert {name for name, _, _ in BREAKS} == {rule.name for rule in RULES}
 

@@ -37,6 +37,7 @@ EXACT, ESTIMATED = "", "estimated"
 COSTS = {
     "openai: a plain answer, every detail zero": ("5493", EXACT),  # 48 + 5,445
     "openai: a prompt from the cache": ("5334", EXACT),  # 258 + 576 + 4,500
+    "openai: what was written to a cache, and what was read": ("7200", EXACT),  # 600 + 600 + 1,500 + 4,500
     "openai: sound among the output": ("651", EXACT),  # 51 + 600
     "openai: null details": ("3300", EXACT),  # 300 + 3,000
     "azure: reasoning within the output": ("1535", EXACT),  # 45 + 1,170 + 320
@@ -44,7 +45,7 @@ COSTS = {
     "mistral: no details at all": ("105", EXACT),  # 30 + 75
     "mistral: a tier of its own": ("87", EXACT),  # 57 + 30
     "mistral: told on every chunk, more reasoning than output": ("100", EXACT),  # 60 + 30 + 10
-    "openrouter: writes to the cache have no place in this format": ("43047", EXACT),  # 14,457 + 28,590
+    "openrouter: what was written to a cache": ("46647", EXACT),  # 57 + 18,000 + 28,590
     "deepseek: nothing but reasoning": ("421", EXACT),  # 261 + 120 + 40
     "deepseek: usage in the chunk that finishes": ("344", EXACT),  # 264 + 60 + 20
     "deepseek: a tool call": ("2102", EXACT),  # 1,122 + 900 + 80

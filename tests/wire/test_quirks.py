@@ -205,6 +205,8 @@ def test_every_quirk_that_code_asks_for_can_be_ticked_and_none_is_without_effect
     root = Path(__file__).resolve().parents[2]
     sources = [*root.glob("wire/**/*.py"), *root.glob("relay/*.py"), root / "providers/probe.py"]
     code = "\n".join(path.read_text() for path in sources)
-    known = set(re.findall(r'"([a-z_]+)" (?:not )?in (?:self\._|target\.|endpoint\.)?quirks', code))
+    known = set(
+        re.findall(r'"([a-z_]+)" (?:not )?in (?:self\._target\.|self\._|target\.|endpoint\.)?quirks', code)
+    )
     known |= set(re.findall(r'\.takes\("([a-z_]+)"\)', code)) | {azure.QUIRK}
     assert known == set(QUIRKS)

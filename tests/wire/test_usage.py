@@ -141,6 +141,17 @@ def test_parts_are_cut_to_what_contains_them() -> None:
     assert (usage.cache_read_tokens, usage.reasoning_tokens, usage.suspect) == (10, 2, True)
 
 
+def test_writes_to_a_cache_are_cut_to_what_was_not_read_from_it() -> None:
+    usage = chat(
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 2,
+            "prompt_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 9},
+        }
+    )
+    assert (usage.cache_read_tokens, usage.cache_write_tokens, usage.suspect) == (8, 2, True)
+
+
 def test_responses_counters_have_their_own_names() -> None:
     report = {
         "input_tokens": 75,

@@ -284,6 +284,17 @@ CHAT = [
         tokens(2006, 300, cache_read_tokens=1920),
     ),
     chat(
+        "openai: what was written to a cache, and what was read",
+        "https://developers.openai.com/api/docs/guides/prompt-caching",
+        {
+            "prompt_tokens": 2600,
+            "completion_tokens": 300,
+            "total_tokens": 2900,
+            "prompt_tokens_details": {"cached_tokens": 2000, "cache_write_tokens": 400},
+        },
+        tokens(2600, 300, cache_read_tokens=2000, cache_write_5m_tokens=400),
+    ),
+    chat(
         "openai: sound among the output",
         f"{AI_SDK}/openai/src/chat/__fixtures__/openai-audio-gpt-audio-1.5.json",
         {
@@ -390,7 +401,7 @@ CHAT = [
         ],
     ),
     chat(
-        "openrouter: writes to the cache have no place in this format",
+        "openrouter: what was written to a cache",
         f"{GENAI_PRICES}/test_extract_usage.py",
         {
             "prompt_tokens": 4819,
@@ -399,7 +410,7 @@ CHAT = [
             "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 4800, "audio_tokens": 17},
             "completion_tokens_details": {"audio_tokens": 23},
         },
-        tokens(4819, 1906),
+        tokens(4819, 1906, cache_write_5m_tokens=4800),
     ),
     chat(
         "deepseek: nothing but reasoning",
@@ -605,6 +616,18 @@ RESPONSES = [
         },
         tokens(41, 5, service_tier="default"),
         tier="default",
+    ),
+    responses(
+        "openai: what was written to a cache, and what was read",
+        "https://developers.openai.com/api/docs/guides/prompt-caching",
+        {
+            "input_tokens": 2600,
+            "input_tokens_details": {"cached_tokens": 2000, "cache_write_tokens": 400},
+            "output_tokens": 300,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 2900,
+        },
+        tokens(2600, 300, cache_read_tokens=2000, cache_write_5m_tokens=400, service_tier="auto"),
     ),
     responses(
         "openai: a function call",

@@ -21,7 +21,7 @@ from wire.neutral.parts import (
     ToolCall,
     ToolResult,
 )
-from wire.neutral.seals import MARK, On, opened, restored
+from wire.neutral.seals import MARK, UNSIGNED, On, opened, restored
 from wire.types import BadRequest
 
 NAME: Final = "anthropic"
@@ -131,7 +131,7 @@ def _thinking(block: Block, where: str, kind: str) -> Placed:
     signature, on = opened(told, NAME)
     if kind == "redacted_thinking" and not told.startswith(MARK.decode()):
         signature = Signature(NAME, REDACTED + told)
-    return Thinking(text, signature, extras), on
+    return Thinking(text, None if signature == UNSIGNED else signature, extras), on
 
 
 def _tool_use(block: Block, where: str) -> Part:

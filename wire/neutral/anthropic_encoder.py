@@ -14,7 +14,7 @@ from wire.neutral.names import fitted
 from wire.neutral.order import OneByOne
 from wire.neutral.parts import Foreign, Media, Part, Refusal, Signature, Text, Thinking, ToolCall
 from wire.neutral.requests import Request
-from wire.neutral.seals import MARK, Lower, slot
+from wire.neutral.seals import MARK, UNSIGNED, Lower, slot
 from wire.types import BadFrame, Usage
 
 WORDS: Final[Mapping[Reason, str]] = {
@@ -202,11 +202,8 @@ class AnthropicEncoder:
             out = self._begin(_thinking_block("", ""), "", "")
         else:
             out = b""
-        value = slot(signature, NAME)
-        if value:
-            delta = {"type": "signature_delta", "signature": value}
-            out += self._sent("content_block_delta", index=self._blocks - 1, delta=delta)
-        return out
+        delta = {"type": "signature_delta", "signature": slot(signature or UNSIGNED, NAME)}
+        return out + self._sent("content_block_delta", index=self._blocks - 1, delta=delta)
 
     def _called(self, part: ToolCall) -> bytes:
         text = "".join(self._arguments)
@@ -275,7 +272,7 @@ def _block(part: Part, *, cut: bool) -> Out | None:
     if isinstance(part, Thinking):
         if not part.text:
             return _silent_block(part.signature)
-        return _thinking_block(part.text, slot(part.signature, NAME))
+        return _thinking_block(part.text, slot(part.signature or UNSIGNED, NAME))
     if isinstance(part, ToolCall):
         given = _input(part, part.arguments)
         if given is None and not cut:

@@ -277,7 +277,7 @@ def write_request(request: Request, target: Target) -> Written:
     """The request in this format. Raises CannotHold."""
     if request.previous_id:
         raise CannotHold(
-            "the history that 'previous_response_id' names is not at hand here", param="previous_id"
+            "the history that 'previous_response_id' names is not at hand here", param="previous_response_id"
         )
     model = claude(target.model)
     talk = Conversation(request, model)
@@ -301,5 +301,5 @@ def write_request(request: Request, target: Target) -> Written:
         told([*talk.dropped, *chosen.dropped, *strangers(request, NAME)]),
         names=renamed((tool.name for tool in request.tools if isinstance(tool, Tool)), longest=LONGEST_NAME),
         shaped_by=chosen.shaped_by,
-        headers=VERSION,
+        headers={**VERSION, **chosen.headers},
     )

@@ -23,6 +23,9 @@ LEAST_BUDGET: Final = 1024
 ROOM: Final = 8192
 """Tokens for the answer beside the thoughts, where the client set no limit for both."""
 LONGEST_USER: Final = 256
+BINDING: Final = "thinking-binding-controls-2026-08-01"
+"""The beta by which a request says what becomes of thoughts that no longer fit what stands before them
+(platform.claude.com/docs/en/build-with-claude/preserved-thinking)."""
 MOST_STRICT: Final = 20
 """Strict tools in one request."""
 _NEUTRAL: Final[Mapping[str, Any]] = {
@@ -42,20 +45,23 @@ Out = dict[str, Any]
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`fields` of the body, a `system` text of our own, what was left out, and the tool that stands for an
-    answer's shape."""
+    """`fields` of the body, a `system` text of our own, what was left out, the tool that stands for an
+    answer's shape, and the headers that what is asked for needs."""
 
     max_tokens: int
     fields: Out
     system: list[Out]
     dropped: list[str]
     shaped_by: str
+    headers: Mapping[str, str]
 
 
 def settings(request: Request, target: Target, model: Claude, talk: Conversation) -> Settings:
     """What goes with the messages to this model."""
     chosen = _Choosing(request, target, model, talk)
-    return Settings(chosen.max_tokens, chosen.fields, chosen.system, chosen.dropped, chosen.shaped_by)
+    return Settings(
+        chosen.max_tokens, chosen.fields, chosen.system, chosen.dropped, chosen.shaped_by, chosen.headers
+    )
 
 
 class _Choosing:
@@ -66,12 +72,14 @@ class _Choosing:
         self.system: list[Out] = []
         self.dropped: list[str] = []
         self.shaped_by = ""
+        self.headers: dict[str, str] = {}
         self.max_tokens = self._limit()
         self._config: Out = {}
         tools = self._tools()
         self._shape(tools)
         self._choose(tools)
         self._think()
+        self._bind()
         self._sample()
         self._others()
         if self._config:
@@ -266,6 +274,19 @@ class _Choosing:
         self._thought({"type": "enabled", "budget_tokens": budget}, effort)
         if self._native:
             self._word(effort.level)
+
+    def _bind(self) -> None:
+        """What the client or the relay has lost of earlier thoughts must not turn the later ones, which were
+        made behind them, into a refusal: Anthropic leaves out those that no longer fit, and answers. Where
+        thinking is off it cannot be told to, and none goes back."""
+        if self._native or not self._model.binds or not self._talk.thoughtful:
+            return
+        thinking = self.fields.get("thinking") or {"type": "adaptive"}
+        if thinking["type"] != "adaptive":
+            self._talk.forget_thoughts()
+            return
+        self.fields["thinking"] = {**thinking, "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+        self.headers["anthropic-beta"] = BINDING
 
     def _sample(self) -> None:
         thinking = self.fields.get("thinking", {}).get("type", "")

@@ -99,6 +99,11 @@ class Conversation:
         return self._groups[-1].role == "assistant"
 
     @property
+    def thoughtful(self) -> bool:
+        """Whether thoughts go back."""
+        return any(_is_thought(block) for group in self._groups for block in group.blocks)
+
+    @property
     def thoughtless(self) -> bool:
         """Whether the calls that are being answered right now were made in a turn that does not begin with a
         thought: with a budget to think, Anthropic refuses that (conversion.md, 45)."""
@@ -120,6 +125,11 @@ class Conversation:
                 thoughts = [block for block in group.blocks if _is_thought(block)]
                 group.blocks = thoughts + [block for block in group.blocks if not _is_thought(block)]
 
+    def forget_thoughts(self) -> None:
+        """Leaves out all thoughts, but those of a message that holds nothing else."""
+        for group in self._groups:
+            group.blocks = [block for block in group.blocks if not _is_thought(block)] or group.blocks
+
     def _system(self, turns: Sequence[Turn]) -> list[Out]:
         blocks: list[Out] = []
         for number, turn in enumerate(turns):
@@ -133,6 +143,11 @@ class Conversation:
             role, parts = turn.role, turn.parts
             if role == "system" and not (model.system_turns and answered and before in ("user", "system")):
                 role, parts = "user", tuple(_reminders(parts))
+            files: list[Part] = []
+            if role == "assistant" and self._origin != NAME:
+                # "'image' blocks are not permitted within assistant turns": they stand in the user's behind.
+                files = [part for part in parts if isinstance(part, Media)]
+                parts = tuple(part for part in parts if not isinstance(part, Media))
             blocks = groups[-1].blocks if before == role else []
             had = len(blocks)
             self._fill(blocks, parts, f"messages.{offset + number}")
@@ -145,6 +160,10 @@ class Conversation:
                 groups[-1].extras.update(extras)
             elif blocks or extras:
                 groups.append(Group(role, blocks, dict(extras)))
+            if files:
+                if not groups or groups[-1].role != "user":
+                    groups.append(Group("user", [], {}))
+                self._fill(groups[-1].blocks, files, f"messages.{offset + number}")
         return groups
 
     def _fill(self, blocks: list[Out], parts: Iterable[Part], where: str) -> None:

@@ -32,10 +32,10 @@ _REASONS: Final = {
     "context_length": "length",
     "tool_calls": "tool_calls",
     "refusal": "content_filter",
-    "malformed_call": "content_filter",
 }
-"""The typed clients know no other words. A call that the vendor itself could not read was left out of the
-answer: `stop` would present that as whole."""
+"""The typed clients know no other words."""
+_WHOLE: Final = frozenset({"", "stop", "completed"})
+"""Vendors' words for an answer that a model, not a filter, ended."""
 
 
 class OpenAIChat:
@@ -102,7 +102,7 @@ class ChatEncoder:
         """What stands before a piece of text, by its part."""
 
     def feed(self, event: Event) -> bytes:
-        """The chunks that tell an event."""
+        """The chunks that tell an event. Raises BadFrame where the vendor could not read its model's call."""
         if isinstance(event, PartDelta):
             before = self._texts.get((event.choice, event.index))
             if before is not None:
@@ -129,7 +129,7 @@ class ChatEncoder:
 
 
 def write_reply(reply: Reply, asked: Asked) -> bytes:
-    """A whole answer: its chunks, put together."""
+    """A whole answer: its chunks, put together. Raises BadFrame as they do."""
     speaker = Speaker(asked)
     choices: dict[int, dict[str, Any]] = {}
     for event in unfold(reply):
@@ -387,7 +387,11 @@ def unwrapped(arguments: str) -> str:
 
 
 def _reason(event: Finish, told: _Told) -> str:
-    if event.reason == "refusal" and told.refused:
+    if event.reason == "malformed_call":
+        # The vendor left the call out. Whatever word ended this, an agent would take what is there for the
+        # whole answer and stop; on an error it asks again (conversion.md, 28 and 59).
+        raise BadFrame("a tool call is malformed")
+    if event.reason == "refusal" and told.refused and event.native in _WHOLE:
         return "stop"  # as OpenAI ends an answer with a `refusal`
     if event.reason == "tool_calls" and told.old:
         return "function_call"

@@ -104,7 +104,10 @@ def effort_fields(
     if "reasoning_object" in quirks:
         return {"reasoning": _object(effort)}, []
     if "thinking_object" in quirks:
-        return {"thinking": {"type": "disabled" if effort.enabled is False else "enabled"}}, []
+        if effort.enabled is False:
+            return {"thinking": {"type": "disabled"}}, []
+        level = _level(effort) if "reasoning_effort" in quirks else ""
+        return {"thinking": {"type": "enabled"}, **({"reasoning_effort": level} if level else {})}, []
     levels = able.levels or (USUAL if "reasoning_effort" in quirks else ())
     if "no_reasoning_effort" in quirks or not levels:
         return {}, ["effort"] if effort.enabled is not False or able.thinks else []

@@ -35,7 +35,8 @@ _SOUNDS: Final = {
     "audio/x-wav": "wav",
     "audio/wave": "wav",
 }
-_OPENAI: Final = frozenset({NAME, "openai_responses"})
+OPENAI: Final = frozenset({NAME, "openai_responses"})
+"""The formats of OpenAI's own."""
 Message = dict[str, Any]
 
 
@@ -47,6 +48,9 @@ class Messages:
         self._request = request
         self._own = request.origin == NAME
         self._quirks = target.quirks
+        self._tools = bool(request.tools) or any(
+            isinstance(part, ToolCall) for turn in request.turns for part in turn.parts
+        )
         self._signed = self._own or "gemini" in target.model.lower() or "google_signatures" in target.quirks
         self._after: list[Message] = []
         """Parts for the message behind the one that has no place for them."""
@@ -147,7 +151,7 @@ class Messages:
         message: Message = {"role": "assistant", "content": self._joined(pieces)}
         if not pieces and (calls or refusals or extras):
             message["content"] = None
-        message.update(self._reasoning(parts, calls=bool(calls)))
+        message.update(self._reasoning(parts, wanted=bool(calls) or (self._tools and bool(pieces))))
         if refusals:
             message["refusal"] = "".join(refusals)
         if calls:
@@ -155,17 +159,19 @@ class Messages:
         self._seal(message, signature)
         return self._finished({**message, **extras}, turn)
 
-    def _reasoning(self, parts: Sequence[Part], *, calls: bool) -> Message:
-        """What of its thinking a target wants back: nothing, unless it says so (conversion.md, 47)."""
+    def _reasoning(self, parts: Sequence[Part], *, wanted: bool) -> Message:
+        """What of its thinking a target wants back: nothing, unless it says so (conversion.md, 47). `wanted`:
+        those who do may refuse the message without."""
         thoughts = [part for part in parts if isinstance(part, Thinking)]
         message: Message = {}
         if self._own or "reasoning_content" in self._quirks:
             said = "".join(part.text for part in thoughts if _ours(part))
             if said:
                 message["reasoning_content"] = said
-            elif calls and not self._own:
+            elif wanted and not self._own:
                 # Thinking of another vendor, or none: DeepSeek and Moonshot refuse calls without the field,
-                # Moonshot an empty one too (github.com/can1357/oh-my-pi/issues/787).
+                # DeepSeek the model's words too where there are tools (github.com/MoonshotAI/kimi-cli/issues/
+                # 2141), Moonshot an empty one (github.com/can1357/oh-my-pi/issues/787).
                 message["reasoning_content"] = " "
         if self._own or "reasoning_details" in self._quirks:
             details = [detail for part in thoughts if (detail := own_detail(part)) is not None]
@@ -284,7 +290,7 @@ class Messages:
                 raise CannotHold(f"'{where}' is not text in base64", param=where) from error
             return _line(f"{part.name}\n{text}" if part.name else text)
         name = {"filename": part.name} if part.name else {}
-        if part.file_id and self._request.origin in _OPENAI:
+        if part.file_id and self._request.origin in OPENAI:
             data = {"file_data": located} if part.data else {}
             return {"type": "file", "file": {"file_id": part.file_id, **data, **name}}
         if part.data or (part.url and self._own):

@@ -9,8 +9,9 @@ from wire.jsons import as_object, dumps
 from wire.neutral.chat_messages import LEGACY
 from wire.neutral.chat_models import UNSUPPORTED, Abilities, abilities, effort_fields
 from wire.neutral.chat_reasoning import NAME
-from wire.neutral.chat_turns import Messages
+from wire.neutral.chat_turns import OPENAI, Messages
 from wire.neutral.names import fitted, renamed
+from wire.neutral.openai_schema import strict, taken
 from wire.neutral.parts import ToolCall
 from wire.neutral.requests import (
     BuiltIn,
@@ -43,6 +44,7 @@ class _Writer:
         self._request = request
         self._target = target
         self._own = request.origin == NAME
+        self._openai = request.origin in OPENAI
         self._quirks = target.quirks
         self._able = abilities(target.model)
         self._dropped: list[str] = []
@@ -147,6 +149,9 @@ class _Writer:
         return {"type": kind, kind: {"name": fitted(tool.name)}}
 
     def _tool(self, tool: Tool) -> dict[str, Any]:
+        if not self._own:
+            tool, dropped = taken(tool)
+            self._dropped += dropped
         description = {"description": tool.description} if tool.description else {}
         mine = dict(tool.extras.get(NAME, {})) if self._own else {}
         mine.pop(LEGACY, None)
@@ -194,6 +199,8 @@ class _Writer:
         schema_fields["schema"] = shape.schema
         if shape.strict is not None:
             schema_fields["strict"] = shape.strict
+        elif not self._openai and strict(shape.schema):
+            schema_fields["strict"] = True  # elsewhere every shape is held to
         self._body["response_format"] = {"type": "json_schema", "json_schema": schema_fields}
 
     def _stop(self) -> None:
@@ -250,6 +257,9 @@ _KNOBS: Final[Mapping[str, Callable[[Any, Abilities, Quirks], Any]]] = {
     "verbosity": lambda value, able, _quirks: value if able.verbosity else None,
     "user": _user,
     "service_tier": _tier,
+    # No other format's answer has a place for what comes of them.
+    "logprobs": lambda value, _able, _quirks: None if value else "",
+    "top_logprobs": lambda value, _able, _quirks: None if value else "",
 }
 """Knobs that not every target of this format takes: what to send, None to drop it, "" where nothing needs be
 said."""

@@ -1,6 +1,6 @@
 """What Anthropic's models take, by their names: the same request is a 400 on one and right on another.
 
-From platform.claude.com/docs: build-with-claude/thinking, /effort, /structured-outputs,
+From platform.claude.com/docs: build-with-claude/thinking, /effort, /structured-outputs, /preserved-thinking,
 /mid-conversation-system-messages, models/opus-5-5/whats-new-opus-5-5, models/sonnet-5-5/whats-new-sonnet-5-5,
 models/haiku-5-5/migration-guide, and the migration guides before them.
 """
@@ -49,6 +49,8 @@ class Claude(msgspec.Struct, frozen=True):
     """The last turn may be the assistant's."""
     system_turns: bool = False
     """`system` among the messages."""
+    binds: bool = False
+    """Its thoughts are refused once anything before them has changed."""
     most_tokens: int = 0
     """Greatest `max_tokens`; 0 where not known."""
 
@@ -79,6 +81,7 @@ def claude(model: str) -> Claude:
         shapes=version >= (4, 5),
         prefills=version < (4, 6),
         system_turns=version >= {"opus": (4, 8), "fable": (5, 0), "mythos": (5, 0)}.get(family, (5, 5)),
+        binds=version >= ((5, 1) if great else (5, 5)),
         most_tokens=64_000 if family == "sonnet" and (4, 0) <= version < (4, 5) else limit,
     )
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from wire.jsons import dumps
+from wire.neutral.fields import object_at, text_if, wrong
 from wire.neutral.gemini_fields import (
     NAME,
     bag,
@@ -15,11 +16,8 @@ from wire.neutral.gemini_fields import (
     kind_of,
     listed,
     named,
-    object_at,
     rest_of,
     standard,
-    text_at,
-    wrong,
 )
 from wire.neutral.names import call_id
 from wire.neutral.parts import (
@@ -70,7 +68,7 @@ def read_contents(value: Any) -> tuple[Turn, ...]:
         where = f"contents.{number}"
         raw = {"parts": [{"text": each}]} if isinstance(each, str) else object_at(each, where)
         content = named(raw, where)
-        role = _ROLES.get(text_at(content.get("role"), f"{where}.role").lower())
+        role = _ROLES.get(text_if(content.get("role"), f"{where}.role").lower())
         if role is None:
             raise wrong(f"{where}.role", "must be user or model")
         parts = reader.parts(content, where, number)
@@ -87,13 +85,26 @@ def _merged(turns: list[Turn]) -> Iterator[Turn]:
             waiting is not None and turn.role == waiting.role == "assistant" and turn.extras == waiting.extras
         )
         if same and waiting is not None:
-            waiting = msgspec.structs.replace(waiting, parts=(*waiting.parts, *turn.parts))
+            waiting = msgspec.structs.replace(waiting, parts=_joined(waiting.parts, turn.parts))
             continue
         if waiting is not None:
             yield _sealed(waiting)
         waiting = turn
     if waiting is not None:
         yield _sealed(waiting)
+
+
+def _joined(one: tuple[Part, ...], other: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts of two pieces, text that goes on in one: a piece may be a line's end alone, which would be
+    lost as a text of its own."""
+    if one and other and _plain(one[-1]) and _plain(other[0]):
+        text = "".join(part.text for part in (one[-1], other[0]) if isinstance(part, Text))
+        return (*one[:-1], Text(text), *other[1:])
+    return (*one, *other)
+
+
+def _plain(part: Part) -> bool:
+    return isinstance(part, Text) and part == Text(part.text)
 
 
 def _sealed(turn: Turn) -> Turn:
@@ -143,7 +154,7 @@ class _Reader:
                 return read(fields, where), "own"
         if "text" not in fields and rest_of(fields, _SIGNED):
             return Foreign(NAME, raw), "own"
-        text = text_at(fields.get("text"), f"{where}.text")
+        text = text_if(fields.get("text"), f"{where}.text")
         extras = bag(rest_of(fields, ("text", *_SIGNED)))
         if fields.get("thought") is True:
             return Thinking(text, signature, extras), on
@@ -152,14 +163,14 @@ class _Reader:
     def _call(self, fields: Fields, signature: Signature | None, where: str) -> ToolCall:
         where = f"{where}.{CALL}"
         call = named(fields[CALL], where)
-        name = text_at(call.get("name"), f"{where}.name")
+        name = text_if(call.get("name"), f"{where}.name")
         if not name:
             raise wrong(f"{where}.name", "is missing")
         args = call.get("args")
         arguments = "" if args is None else dumps(object_at(args, f"{where}.args")).decode()
         extras = rest_of(fields, (CALL, "thoughtSignature"))
         inner = rest_of(call, ("id", "name", "args"))
-        made = text_at(call.get("id"), f"{where}.id")
+        made = text_if(call.get("id"), f"{where}.id")
         if not made:
             made, inner["id"] = self._id("call"), None
         if inner:
@@ -170,10 +181,10 @@ class _Reader:
     def _result(self, fields: Fields, where: str) -> ToolResult:
         where = f"{where}.{RESULT}"
         result = named(fields[RESULT], where)
-        name = text_at(result.get("name"), f"{where}.name")
+        name = text_if(result.get("name"), f"{where}.name")
         extras = rest_of(fields, (RESULT,))
         inner = rest_of(result, ("id", "name", "response", "parts"))
-        told = text_at(result.get("id"), f"{where}.id")
+        told = text_if(result.get("id"), f"{where}.id")
         made = self._answered(told, name)
         if not told:
             inner["id"] = None
@@ -207,7 +218,7 @@ class _Reader:
 
 
 def _signature(fields: Fields, where: str) -> tuple[Signature | None, On]:
-    told = text_at(fields.get("thoughtSignature"), f"{where}.thoughtSignature")
+    told = text_if(fields.get("thoughtSignature"), f"{where}.thoughtSignature")
     return opened(told, NAME) if told else (None, "own")
 
 
@@ -239,12 +250,12 @@ def _result_part(raw: Any, where: str) -> Part:
 def _inline(fields: Fields, where: str) -> Media:
     where = f"{where}.inlineData"
     blob = named(fields["inlineData"], where)
-    mime = text_at(blob.get("mimeType"), f"{where}.mimeType")
+    mime = text_if(blob.get("mimeType"), f"{where}.mimeType")
     return Media(
         kind_of(mime),
         mime,
-        data=standard(text_at(blob.get("data"), f"{where}.data")),
-        name=text_at(blob.get("displayName"), f"{where}.displayName"),
+        data=standard(text_if(blob.get("data"), f"{where}.data")),
+        name=text_if(blob.get("displayName"), f"{where}.displayName"),
         extras=_media_extras(fields, "inlineData", rest_of(blob, ("mimeType", "data", "displayName"))),
     )
 
@@ -252,14 +263,14 @@ def _inline(fields: Fields, where: str) -> Media:
 def _file(fields: Fields, where: str) -> Media:
     where = f"{where}.fileData"
     blob = named(fields["fileData"], where)
-    mime = text_at(blob.get("mimeType"), f"{where}.mimeType")
-    uri = text_at(blob.get("fileUri"), f"{where}.fileUri")
+    mime = text_if(blob.get("mimeType"), f"{where}.mimeType")
+    uri = text_if(blob.get("fileUri"), f"{where}.fileUri")
     if not uri:
         raise wrong(f"{where}.fileUri", "is missing")
     media = Media(
         kind_of(mime, uri),
         mime,
-        name=text_at(blob.get("displayName"), f"{where}.displayName"),
+        name=text_if(blob.get("displayName"), f"{where}.displayName"),
         extras=_media_extras(fields, "fileData", rest_of(blob, ("mimeType", "fileUri", "displayName"))),
     )
     if is_held(uri):

@@ -169,7 +169,7 @@ class _Choice:
                 self._part(part, text, told)
         if (reason := as_text(candidate.get("finishReason"))) not in _NO_REASON:
             self._reason = reason
-        if len(candidate) > 2:
+        if len(candidate) > 2 or content is None:
             for key in NOTES:
                 if key in candidate:
                     self._notes[key] = candidate[key]

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
+from wire.neutral.fields import wrong
 from wire.neutral.parts import NONE, Extras
-from wire.types import BadRequest
 
 NAME: Final = "gemini"
 _WORD = re.compile(r"(?<=.)_([a-z0-9])")
@@ -31,11 +31,6 @@ _SUFFIXES: Final = {
     "mov": "video/quicktime",
 }
 Kind = Literal["image", "document", "audio", "video"]
-
-
-def wrong(where: str, what: str) -> BadRequest:
-    """What is said of a field that cannot be read."""
-    return BadRequest(f"'{where}' {what}", param=where)
 
 
 def camel(name: str) -> str:
@@ -65,29 +60,6 @@ def listed(value: Any, where: str) -> list[Any]:
     return value
 
 
-def text_at(value: Any, where: str) -> str:
-    """A string; "" where absent. Raises BadRequest."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise wrong(where, "must be a string")
-    return value
-
-
-def object_at(value: Any, where: str) -> dict[str, Any]:
-    """An object whose names are the caller's own. Raises BadRequest."""
-    if not isinstance(value, dict):
-        raise wrong(where, "must be an object")
-    return value
-
-
-def flag_at(value: Any, where: str) -> bool | None:
-    """A truth value; None where absent. Raises BadRequest."""
-    if value is not None and not isinstance(value, bool):
-        raise wrong(where, "must be true or false")
-    return value
-
-
 def count_at(value: Any, where: str) -> int | None:
     """An integer, as text too; None where absent. Raises BadRequest."""
     if value is None:
@@ -98,13 +70,6 @@ def count_at(value: Any, where: str) -> int | None:
         value = int(value)
     if type(value) is not int or abs(value) >= 2**63:
         raise wrong(where, "must be an integer")
-    return value
-
-
-def number_at(value: Any, where: str) -> float | None:
-    """A number; None where absent. Raises BadRequest."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise wrong(where, "must be a number")
     return value
 
 

@@ -104,6 +104,8 @@ def thinking_config(
     elif model.budgets is not None:
         budget = _budget(effort)
         if budget is not None:
+            if effort.budget is None and limit is not None:
+                budget = min(budget, limit // 2)  # a word leaves room for the answer
             config["thinkingBudget"] = _within(budget, model, limit)
             honoured = bool(budget) or not config["thinkingBudget"]
     if effort.enabled is not False:

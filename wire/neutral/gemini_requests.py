@@ -6,19 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from wire.jsons import loads
+from wire.neutral.fields import flag_if, number_if, object_at, text_if, wrong
 from wire.neutral.gemini_contents import read_contents, read_system
 from wire.neutral.gemini_fields import (
     NAME,
     bag,
     count_at,
-    flag_at,
     listed,
     named,
-    number_at,
-    object_at,
     rest_of,
-    text_at,
-    wrong,
 )
 from wire.neutral.gemini_schema import from_openapi
 from wire.neutral.requests import BuiltIn, Effort, Request, Shape, Tool, ToolChoice
@@ -81,7 +77,7 @@ def _read(fields: dict[str, Any], brief: Brief) -> Request:
     tool_config = named(fields.get("toolConfig"), "toolConfig")
     choice, calling = _read_choice(tool_config.get(CALLING))
     knobs = _read_knobs(config)
-    if tier := text_at(fields.get("serviceTier"), "serviceTier"):
+    if tier := text_if(fields.get("serviceTier"), "serviceTier"):
         knobs["service_tier"] = tier
     shape, shaped = _read_shape(config)
     effort, thinking = _read_effort(config.get("thinkingConfig"))
@@ -110,11 +106,11 @@ def _read(fields: dict[str, Any], brief: Brief) -> Request:
 def _read_knobs(config: Mapping[str, Any]) -> dict[str, Any]:
     knobs: dict[str, Any] = {}
     for key, knob in NUMBERS.items():
-        knobs[knob] = number_at(config.get(key), f"{CONFIG}.{key}")
+        knobs[knob] = number_if(config.get(key), f"{CONFIG}.{key}")
     for key, knob in COUNTS.items():
         knobs[knob] = count_at(config.get(key), f"{CONFIG}.{key}")
     for key, knob in FLAGS.items():
-        knobs[knob] = flag_at(config.get(key), f"{CONFIG}.{key}")
+        knobs[knob] = flag_if(config.get(key), f"{CONFIG}.{key}")
     return {knob: value for knob, value in knobs.items() if value is not None}
 
 
@@ -122,13 +118,13 @@ def _read_stop(value: Any) -> tuple[str, ...]:
     where = f"{CONFIG}.stopSequences"
     if isinstance(value, str):
         return (value,)
-    return tuple(text_at(each, f"{where}.{number}") for number, each in enumerate(listed(value, where)))
+    return tuple(text_if(each, f"{where}.{number}") for number, each in enumerate(listed(value, where)))
 
 
 def _read_shape(config: Mapping[str, Any]) -> tuple[Shape | None, dict[str, Any]]:
     """The answer's shape, and what no other format knows of it."""
     where = f"{CONFIG}.responseMimeType"
-    mime = text_at(config.get("responseMimeType"), where)
+    mime = text_if(config.get("responseMimeType"), where)
     told = {key: config[key] for key in _SHAPE if key in config}
     if mime != JSON:
         return None, {} if mime in ("", "text/plain") and told.keys() <= {"responseMimeType"} else told
@@ -146,10 +142,10 @@ def _read_effort(value: Any) -> tuple[Effort | None, dict[str, Any]]:
     config = named(value, where)
     if not config:
         return None, {}
-    level = text_at(config.get("thinkingLevel"), f"{where}.thinkingLevel").lower()
+    level = text_if(config.get("thinkingLevel"), f"{where}.thinkingLevel").lower()
     level = "" if level == "thinking_level_unspecified" else level
     budget = count_at(config.get("thinkingBudget"), f"{where}.thinkingBudget")
-    shown = flag_at(config.get("includeThoughts"), f"{where}.includeThoughts")
+    shown = flag_if(config.get("includeThoughts"), f"{where}.includeThoughts")
     enabled = None if budget is None and not level else budget != 0
     rest = rest_of(config, ("thinkingLevel", "thinkingBudget", "includeThoughts"))
     return Effort(enabled, level, budget, shown), {"thinkingConfig": rest} if rest else {}
@@ -170,7 +166,7 @@ def _read_tools(value: Any) -> tuple[Tool | BuiltIn, ...]:
 
 def _read_tool(value: Any, where: str) -> Tool:
     fields = named(object_at(value, where), where)
-    name = text_at(fields.get("name"), f"{where}.name")
+    name = text_if(fields.get("name"), f"{where}.name")
     if not name:
         raise wrong(f"{where}.name", "is missing")
     schema: dict[str, Any] | None = None
@@ -179,7 +175,7 @@ def _read_tool(value: Any, where: str) -> Tool:
         schema = object_at(fields["parametersJsonSchema"], f"{where}.parametersJsonSchema")
     elif "parameters" in fields:
         schema = from_openapi(object_at(fields["parameters"], f"{where}.parameters"))
-    description = text_at(fields.get("description"), f"{where}.description")
+    description = text_if(fields.get("description"), f"{where}.description")
     return Tool(name, description, schema, extras=bag(rest))
 
 
@@ -189,9 +185,9 @@ def _read_choice(value: Any) -> tuple[ToolChoice | None, dict[str, Any]]:
     fields = named(value, where)
     if not fields:
         return None, {}
-    word = text_at(fields.get("mode"), f"{where}.mode").upper()
+    word = text_if(fields.get("mode"), f"{where}.mode").upper()
     names = tuple(
-        text_at(each, f"{where}.allowedFunctionNames.{number}")
+        text_if(each, f"{where}.allowedFunctionNames.{number}")
         for number, each in enumerate(
             listed(fields.get("allowedFunctionNames"), f"{where}.allowedFunctionNames")
         )

@@ -3,11 +3,13 @@ wants back with its tool calls (pains.md, 29). The relay keeps them by the call'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from wire.neutral.events import Event, PartDelta, PartEnd, PartStart
+from wire.neutral.names import fitted
 from wire.neutral.parts import Part, Signature, Text, Thinking, ToolCall, Turn
 from wire.neutral.requests import Request
 
@@ -16,12 +18,12 @@ MOST = 64 * 1024
 
 
 class Keepsake(msgspec.Struct, frozen=True):
-    """The signed thoughts that stood before a call since the one before it, and the call's own signature."""
+    """The signed thoughts that stood before a call since the one before it, and the call's own signature. The
+    last `behind` of the thoughts stood behind words, the others before them."""
 
     thoughts: tuple[Thinking, ...] = ()
     signature: Signature | None = None
-    early: int = 0
-    """How many of the thoughts stood before words, which stood before the call."""
+    behind: int = 0
 
 
 class Keeper:
@@ -30,10 +32,12 @@ class Keeper:
     def __init__(self) -> None:
         self._parts: dict[int, tuple[Part, list[str]]] = {}
         self._thoughts: list[Thinking] = []
-        self._early = 0
+        self._words = False
+        """Whether something was said since the last call."""
+        self._behind = 0
         self._size = 0
         self.kept: dict[str, Keepsake] = {}
-        """By call id."""
+        """By the call's id, as the vendor gave it and as an Anthropic client knows it."""
 
     def feed(self, event: Event) -> None:
         """Takes one event."""
@@ -44,7 +48,7 @@ class Keeper:
             if not event.choice and isinstance(event.part, Thinking):
                 self._parts[event.index] = event.part, []
             elif not event.choice and isinstance(event.part, Text):
-                self._early = len(self._thoughts)
+                self._words = True
             elif not event.choice and isinstance(event.part, ToolCall):
                 self._call(event.part)
         elif isinstance(event, PartEnd) and not event.choice and event.index in self._parts:
@@ -56,15 +60,24 @@ class Keeper:
             text = part.text + text
             self._size += len(text) + len(signature.value)
             self._thoughts.append(Thinking(text, signature, part.extras))
+            self._behind += self._words
 
     def _call(self, call: ToolCall) -> None:
         if call.signature is not None:
             self._size += len(call.signature.value)
-        if self._thoughts or call.signature is not None:
-            self.kept[call.id] = Keepsake(tuple(self._thoughts), call.signature, self._early)
-            self._thoughts, self._early = [], 0
+        if (self._thoughts or call.signature is not None) and not _counted(call):
+            kept = Keepsake(tuple(self._thoughts), call.signature, self._behind)
+            self.kept |= dict.fromkeys((call.id, fitted(call.id)), kept)
+        self._thoughts, self._words, self._behind = [], False, 0
         if self._size > MOST:
             self.kept.clear()
+
+
+def _counted(call: ToolCall) -> bool:
+    """Whether the call's id is its tool's name and a count (Moonshot's `functions.weather:0`): every
+    conversation has it, and what was thought in another is worse than nothing."""
+    name = re.escape(call.name)
+    return bool(name) and re.search(rf"(?<![A-Za-z0-9]){name}[^A-Za-z0-9]?\d{{0,4}}\Z", call.id) is not None
 
 
 def lacking(request: Request, origin: str) -> list[str]:
@@ -101,15 +114,17 @@ def _sealed(turn: Turn, origin: str) -> bool:
 
 
 def _refilled(turn: Turn, found: Mapping[str, Keepsake]) -> list[Part]:
+    """The turn's parts, the thoughts at their places: a vendor may refuse them elsewhere."""
     parts: list[Part] = []
+    since = 0
+    """Where what was said since the last call begins."""
     for part in turn.parts:
-        kept = found.get(part.id) if isinstance(part, ToolCall) else None
-        if kept is None or not isinstance(part, ToolCall):
+        if not isinstance(part, ToolCall):
             parts.append(part)
-        else:
-            words = len(parts)
-            while words and isinstance(parts[words - 1], Text):
-                words -= 1
-            parts[words:words] = kept.thoughts[: kept.early]
-            parts += [*kept.thoughts[kept.early :], msgspec.structs.replace(part, signature=kept.signature)]
+            continue
+        kept = found.get(part.id, Keepsake(signature=part.signature))
+        before = len(kept.thoughts) - kept.behind
+        parts[since:since] = kept.thoughts[:before]
+        parts += [*kept.thoughts[before:], msgspec.structs.replace(part, signature=kept.signature)]
+        since = len(parts)
     return parts

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
 
 import msgspec
 
-from wire.neutral.parts import NONE, Extras, Turn
+from wire.neutral.parts import NONE, Extras, Media, ToolResult, Turn
 from wire.types import BadRequest
 
 
@@ -115,6 +115,10 @@ HARMLESS = frozenset(
 """What may be left out without a word: it changes nothing that the model says."""
 
 
+_HELD: Final = frozenset(("cachedContent",))
+"""Names of fields of one format by which a request says something that stands elsewhere."""
+
+
 class Target(msgspec.Struct, frozen=True):
     """What a writer must know of where the request goes. `model` is the upstream's name for it;
     `max_output_tokens` its limit; `quirks` are the endpoint's."""
@@ -146,6 +150,39 @@ def told(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name not in HARMLESS))
 
 
+_OFF: Final = (None, "", {"enabled": False})
+UNSAID: Final = frozenset({"citations", "context"})
+"""What a bag of Anthropic's may say about a file, beside its cache mark, that no other format can."""
+
+
 def strangers(request: Request, origin: str) -> list[str]:
-    """What stands in the request's bag for its own format alone, on the way to the format `origin`."""
-    return [] if request.origin == origin else list(request.extras.get(request.origin, ()))
+    """What stands in the request's bag for its own format alone, on the way to the format `origin`; and in
+    the bags of its tools and files, as far as it changes an answer. Raises CannotHold where that is no
+    setting but content, which only the vendor has."""
+    if request.origin == origin:
+        return []
+    names = list(request.extras.get(request.origin, ()))
+    held = next((name for name in names if name in _HELD), None)
+    if held is not None:
+        raise CannotHold(f"'{held}' names content that only {request.origin} holds", param=held)
+    return [*names, *_inner(request)]
+
+
+def _inner(request: Request) -> list[str]:
+    return [*_of_tools(request), *_of_files(request)]
+
+
+def _of_tools(request: Request) -> Iterator[str]:
+    for tool in request.tools:
+        if isinstance(tool, Tool) and "input_examples" in tool.extras.get(request.origin, ()):
+            yield "tools.input_examples"
+
+
+def _of_files(request: Request) -> Iterator[str]:
+    parts = (part for turn in request.turns for part in turn.parts)
+    for part in parts:
+        inner = part.parts if isinstance(part, ToolResult) else (part,)
+        for media in inner:
+            if isinstance(media, Media):
+                told = media.extras.get(request.origin, {})
+                yield from (name for name in sorted(UNSAID & told.keys()) if told[name] not in _OFF)

@@ -30,14 +30,14 @@ from wire.neutral.parts import (
     ToolCall,
 )
 from wire.neutral.requests import Tool
-from wire.neutral.responses_items import MESSAGE, RAW
+from wire.neutral.responses_items import MESSAGE, OURS, RAW
 from wire.neutral.responses_tools import NAMESPACE, ORIGIN, FreeText, as_list, bare_name, local_call, own
-from wire.neutral.responses_turns import OURS
 from wire.neutral.responses_writing import TIERS, echo
 from wire.types import Usage
 
 _LIMITS: Final = ("length", "context_length")
 _MALFORMED: Final = "The model called a tool in a form that could not be read."
+_NOTHING: Final = "The model ended without a word ({})."
 _PREFIXES: Final = {
     "message": "msg",
     "reasoning": "rs",
@@ -47,6 +47,7 @@ _PREFIXES: Final = {
     "tool_search_call": "tsc",
     "image_generation_call": "ig",
 }
+_FORMS: Final = frozenset(("png", "webp", "jpeg", "gif"))
 _LOCAL: Final = frozenset(("local_shell", "tool_search"))
 
 
@@ -115,6 +116,8 @@ class Encoder:
         """The item that is open, if one is; its last part may be whole already."""
         self._finish = Finish("stop")
         self._refused = False
+        self._said = False
+        """Whether there was anything but thoughts."""
         # The open part:
         self._part: Part | None = None
         self._ladder = _NONE
@@ -183,6 +186,7 @@ class Encoder:
 
     def _start(self, part: Part) -> None:
         self._part, self._pieces = part, []
+        self._said = self._said or not isinstance(part, Thinking | Foreign)
         if isinstance(part, Text):
             self._in_message(part.extras)
             self._begin(_TEXT)
@@ -203,7 +207,10 @@ class Encoder:
             self._item = dict(part.value)
             self._event("response.output_item.added", self._at_item())
         elif isinstance(part, Media) and part.kind == "image" and part.data:
-            self._add("image_generation_call", {"status": "in_progress", "result": None}, NONE)
+            fields: dict[str, Any] = {"status": "in_progress", "result": None}
+            if (form := part.mime.removeprefix("image/")) in _FORMS:
+                fields["output_format"] = form
+            self._add("image_generation_call", fields, NONE)
             self._item["result"] = part.data
 
     def _in_message(self, extras: Extras) -> None:
@@ -364,9 +371,10 @@ class Encoder:
             told["status"] = "incomplete"
             why = "max_output_tokens" if reason in _LIMITS else "content_filter"
             told["incomplete_details"] = {"reason": why}
-        elif reason == "malformed_call":
+        elif reason == "malformed_call" or (reason == "other" and not self._said):
+            message = _MALFORMED if reason == "malformed_call" else _NOTHING.format(self._finish.native)
             told["status"] = "failed"
-            told["error"] = {"code": "server_error", "message": _MALFORMED}
+            told["error"] = {"code": "server_error", "message": message}
         self._close("completed" if told["status"] == "completed" else "incomplete")
         told["output"] = self._output
         if usage is not None:

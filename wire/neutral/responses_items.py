@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from wire.jsons import as_text
 from wire.neutral import seals
+from wire.neutral.fields import list_at, object_at, text_at, wrong
 from wire.neutral.parts import (
     Foreign,
     Media,
@@ -30,25 +31,25 @@ from wire.neutral.responses_tools import (
     LATER,
     LOCAL,
     ORIGIN,
-    a_list,
-    a_text,
-    an_object,
     bag,
     found_tools,
     joined,
     local_arguments,
     own,
     read_tools,
-    refuse,
     rest,
 )
 
+OURS: Final = "_aether"
+"""What stands in the ids of items that the relay made: no vendor knows them."""
 MESSAGE: Final = "@message"
 """In the bag of a message's first text: the item without its content."""
 SUMMARY: Final = "@summary"
 """In the bag of thinking: the pieces of a summary that has several."""
 RAW: Final = "@raw"
 """In the bag of thinking: its text is the reasoning itself (`content`), not a summary."""
+ITEM: Final = "@item"
+"""In the bag of a picture that the model made: its item, less the picture."""
 
 PROMPT: Final = "prompt"
 
@@ -64,13 +65,13 @@ def read_input(
     OpenAI keeps, stands behind them. Raises BadRequest."""
     reader = _Reader()
     if instructions is not None:
-        text = Text(a_text(instructions, "instructions"))
+        text = Text(text_at(instructions, "instructions"))
         reader.turns.append(Turn("system", (text,), extras=bag({"instructions": True})))
     if isinstance(value, str):
         reader.turns.append(Turn("user", (Text(value),)))
     elif value is not None:
-        for number, each in enumerate(a_list(value, "input")):
-            reader.take(an_object(each, f"input.{number}"), f"input.{number}")
+        for number, each in enumerate(list_at(value, "input")):
+            reader.take(object_at(each, f"input.{number}"), f"input.{number}")
     reader.close()
     if prompt is not None:
         reader.turns.append(Turn("system", (Foreign(ORIGIN, {"type": PROMPT, PROMPT: prompt}),)))
@@ -89,7 +90,7 @@ class _Reader:
         kind = item.get("type")
         if kind is None:
             kind = "message" if "role" in item else "item_reference"
-        kind = a_text(kind, f"{where}.type")
+        kind = text_at(kind, f"{where}.type")
         read = _ITEMS.get(kind)
         if read is not None:
             read(self, item, where)
@@ -120,7 +121,7 @@ class _Reader:
     def message(self, item: dict[str, Any], where: str) -> None:
         role = item.get("role")
         if role not in ("user", "assistant", "system", "developer"):
-            raise refuse(f"{where}.role", "must be user, assistant, system or developer")
+            raise wrong(f"{where}.role", "must be user, assistant, system or developer")
         parts = _contents(item.get("content"), f"{where}.content")
         about = rest(item, ("type", "role", "content"))
         if role == "assistant":
@@ -138,12 +139,12 @@ class _Reader:
     def call(self, item: dict[str, Any], where: str) -> None:
         custom = item["type"] == "custom_tool_call"
         key = "input" if custom else "arguments"
-        name, namespace = a_text(item.get("name"), f"{where}.name"), as_text(item.get("namespace"))
+        name, namespace = text_at(item.get("name"), f"{where}.name"), as_text(item.get("namespace"))
         self._say(
             ToolCall(
-                a_text(item.get("call_id"), f"{where}.call_id"),
+                text_at(item.get("call_id"), f"{where}.call_id"),
                 joined(namespace, name),
-                a_text(item.get(key), f"{where}.{key}"),
+                text_at(item.get(key), f"{where}.{key}"),
                 custom=custom,
                 extras=bag(rest(item, ("type", "call_id", "name", key))),
             )
@@ -154,15 +155,23 @@ class _Reader:
         if call_id is None:  # one that OpenAI ran itself
             return self._say(Foreign(ORIGIN, item))
         name = LOCAL[item["type"]]
-        call = ToolCall(a_text(call_id, f"{where}.call_id"), name, local_arguments(item), extras=bag(item))
+        call = ToolCall(text_at(call_id, f"{where}.call_id"), name, local_arguments(item), extras=bag(item))
         return self._say(call)
+
+    def picture(self, item: dict[str, Any], where: str) -> None:
+        if not item.get("result"):
+            return self._say(Foreign(ORIGIN, item))
+        data = text_at(item["result"], f"{where}.result")
+        form = as_text(item.get("output_format")) or "png"
+        mime = "image/svg+xml" if form == "svg" else f"image/{form}"
+        return self._say(Media("image", mime, data, extras=bag({ITEM: rest(item, ("result",))})))
 
     def output(self, item: dict[str, Any], where: str) -> None:
         output = item.get("output")
         parts = [Text(output)] if isinstance(output, str) else _contents(output, f"{where}.output")
         self._result(
             ToolResult(
-                a_text(item.get("call_id"), f"{where}.call_id"),
+                text_at(item.get("call_id"), f"{where}.call_id"),
                 tuple(parts),
                 name=joined(as_text(item.get("namespace")), as_text(item.get("name"))),
                 failed=item.get("status") == "incomplete",
@@ -173,8 +182,8 @@ class _Reader:
 
     def shell_output(self, item: dict[str, Any], where: str) -> None:
         # The documents say call_id, the client library id.
-        call_id = a_text(item.get("call_id") or item.get("id"), f"{where}.call_id")
-        text = a_text(item.get("output"), f"{where}.output")
+        call_id = text_at(item.get("call_id") or item.get("id"), f"{where}.call_id")
+        text = text_at(item.get("output"), f"{where}.output")
         self._result(ToolResult(call_id, (Text(text),), name="local_shell", extras=bag(item)))
 
     def search_output(self, item: dict[str, Any], where: str) -> None:
@@ -185,7 +194,7 @@ class _Reader:
             self._result(Foreign(ORIGIN, item))
             return
         text = Text(found_tools(tools))
-        call_id = a_text(call_id, f"{where}.call_id")
+        call_id = text_at(call_id, f"{where}.call_id")
         self._result(ToolResult(call_id, (text,), name="tool_search", extras=bag(item)))
 
     def more_tools(self, item: dict[str, Any], where: str) -> None:
@@ -226,11 +235,13 @@ class _Reader:
 
 
 def _signature(item: Mapping[str, Any], where: str) -> tuple[Signature | None, seals.On]:
-    """Whose the item's seal is. One without, but with an id, is what OpenAI itself keeps."""
+    """Whose the item's seal is. One without, but with an id of OpenAI's, is what OpenAI itself keeps; one
+    that the relay told is of a vendor that does not sign."""
     item_id, value = as_text(item.get("id")), item.get("encrypted_content")
     if value is None:
-        return (Signature(ORIGIN, "", item_id) if item_id else None), "own"
-    signature, on = seals.opened(a_text(value, where), ORIGIN)
+        kept = item_id and OURS not in item_id
+        return (Signature(ORIGIN, "", item_id) if kept else None), "own"
+    signature, on = seals.opened(text_at(value, where), ORIGIN)
     if signature.origin == ORIGIN and not signature.id:
         signature = Signature(ORIGIN, signature.value, item_id)
     return signature, on
@@ -240,8 +251,8 @@ def _texts(value: Any, where: str) -> list[str]:
     if value is None:
         return []
     return [
-        a_text(an_object(each, f"{where}.{number}").get("text"), f"{where}.{number}.text")
-        for number, each in enumerate(a_list(value, where))
+        text_at(object_at(each, f"{where}.{number}").get("text"), f"{where}.{number}.text")
+        for number, each in enumerate(list_at(value, where))
     ]
 
 
@@ -249,22 +260,22 @@ def _contents(value: Any, where: str) -> list[Part]:
     if isinstance(value, str):
         return [Text(value)]
     return [
-        _content(an_object(each, f"{where}.{number}"), f"{where}.{number}")
-        for number, each in enumerate(a_list(value, where))
+        _content(object_at(each, f"{where}.{number}"), f"{where}.{number}")
+        for number, each in enumerate(list_at(value, where))
     ]
 
 
 def _content(part: dict[str, Any], where: str) -> Part:
-    read = _CONTENTS.get(a_text(part.get("type"), f"{where}.type"))
+    read = _CONTENTS.get(text_at(part.get("type"), f"{where}.type"))
     return read(part, where) if read is not None else Foreign(ORIGIN, part)
 
 
 def _text(part: dict[str, Any], where: str) -> Part:
-    return Text(a_text(part.get("text"), f"{where}.text"), extras=bag(rest(part, ("type", "text"))))
+    return Text(text_at(part.get("text"), f"{where}.text"), extras=bag(rest(part, ("type", "text"))))
 
 
 def _refusal(part: dict[str, Any], where: str) -> Part:
-    return Refusal(a_text(part.get("refusal"), f"{where}.refusal"))
+    return Refusal(text_at(part.get("refusal"), f"{where}.refusal"))
 
 
 def _image(part: dict[str, Any], where: str) -> Part:
@@ -272,7 +283,7 @@ def _image(part: dict[str, Any], where: str) -> Part:
     file_id, detail = as_text(part.get("file_id")), as_text(part.get("detail"))
     if file_id:
         return Media("image", file_id=file_id, detail=detail, extras=extras)
-    address = a_text(part.get("image_url"), f"{where}.image_url")
+    address = text_at(part.get("image_url"), f"{where}.image_url")
     mime, data = data_of(address)
     if data:
         return Media("image", mime, data, detail=detail, extras=extras)
@@ -285,7 +296,7 @@ def _file(part: dict[str, Any], where: str) -> Part:
     for key in ("file_id", "file_url", "file_data"):
         if part.get(key) is None:
             continue
-        value = a_text(part[key], f"{where}.{key}")
+        value = text_at(part[key], f"{where}.{key}")
         if key == "file_id":
             return Media("document", file_id=value, name=name, detail=detail, extras=extras)
         if key == "file_url":
@@ -294,18 +305,18 @@ def _file(part: dict[str, Any], where: str) -> Part:
         if not data:  # bare base64
             mime, data = _FILE_TYPES.get(name.rpartition(".")[2].lower(), _FILE_TYPES["pdf"]), value
         return Media("document", mime, data, name=name, detail=detail, extras=extras)
-    raise refuse(where, "must have file_data, file_url or file_id")
+    raise wrong(where, "must have file_data, file_url or file_id")
 
 
 def _audio(part: dict[str, Any], where: str) -> Part:
     if "audio_url" in part:
-        mime, data = data_of(a_text(part["audio_url"], f"{where}.audio_url"))
+        mime, data = data_of(text_at(part["audio_url"], f"{where}.audio_url"))
         if not data:
             return Media("audio", url=part["audio_url"])
         return Media("audio", mime, data, extras=bag({"audio_url": True}))
-    audio = an_object(part.get("input_audio"), f"{where}.input_audio")
+    audio = object_at(part.get("input_audio"), f"{where}.input_audio")
     sound = as_text(audio.get("format"))
-    data = a_text(audio.get("data"), f"{where}.input_audio.data")
+    data = text_at(audio.get("data"), f"{where}.input_audio.data")
     return Media("audio", _SOUNDS.get(sound, f"audio/{sound}"), data)
 
 
@@ -335,6 +346,7 @@ _ITEMS: Final[Mapping[str, Callable[[_Reader, dict[str, Any], str], None]]] = {
     "reasoning": _Reader.reasoning,
     "local_shell_call": _Reader.local_call,
     "tool_search_call": _Reader.local_call,
+    "image_generation_call": _Reader.picture,
     "local_shell_call_output": _Reader.shell_output,
     "tool_search_output": _Reader.search_output,
     "additional_tools": _Reader.more_tools,

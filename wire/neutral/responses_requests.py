@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from wire.jsons import as_text, loads
+from wire.neutral.fields import flag_if, object_at, text_at, wrong
 from wire.neutral.requests import (
     Effort,
     Request,
@@ -17,7 +18,6 @@ from wire.neutral.responses_tools import (
     bag,
     read_choice,
     read_tools,
-    refuse,
     rest,
 )
 from wire.types import BadFrame, BadRequest, Brief
@@ -74,7 +74,7 @@ def read_request(body: bytes, brief: Brief) -> Request:
         stream=brief.stream,
         tools=(*read_tools(fields.get("tools")), *later),
         tool_choice=tool_choice,
-        parallel=_a_flag(fields, "parallel_tool_calls"),
+        parallel=flag_if(fields.get("parallel_tool_calls"), "parallel_tool_calls"),
         max_tokens=_a_number(fields, "max_output_tokens", (int,)),
         effort=effort,
         shape=shape,
@@ -84,26 +84,18 @@ def read_request(body: bytes, brief: Brief) -> Request:
     )
 
 
-def _a_flag(fields: Mapping[str, Any], key: str) -> bool | None:
-    value = fields.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise refuse(key, "must be true or false")
-    return value
-
-
 def _a_number(fields: Mapping[str, Any], key: str, types: tuple[type, ...]) -> Any:
     value = fields.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, types)):
-        raise refuse(key, "must be a number")
+        raise wrong(key, "must be a number")
     return value
 
 
 def _read_knobs(fields: Mapping[str, Any], verbosity: str) -> dict[str, Any]:
     knobs = {key: _a_number(fields, key, types) for key, types in _NUMBERS.items()}
     for key in _WORDS:
-        if fields.get(key) is not None and not isinstance(fields[key], str):
-            raise refuse(key, "must be a string")
-        knobs[key] = fields.get(key)
+        if fields.get(key) is not None:
+            knobs[key] = text_at(fields[key], key)
     knobs["verbosity"] = verbosity or None
     return {key: value for key, value in knobs.items() if value is not None}
 
@@ -112,8 +104,7 @@ def _read_effort(value: Any, extras: dict[str, Any]) -> Effort | None:
     """What `reasoning` asks. Words that the middle has no place for stay in the bag."""
     if value is None:
         return None
-    if not isinstance(value, dict):
-        raise refuse("reasoning", "must be an object")
+    value = object_at(value, "reasoning")
     level, summary = as_text(value.get("effort")), value.get("summary") or value.get("generate_summary")
     left = rest(value, ("effort", "summary"))
     if summary and value.get("summary") not in (None, "auto"):
@@ -133,13 +124,9 @@ def _read_text(value: Any, extras: dict[str, Any]) -> tuple[Shape | None, str]:
     """What `text` asks: the answer's shape and its verbosity."""
     if value is None:
         return None, ""
-    if not isinstance(value, dict):
-        raise refuse("text", "must be an object")
+    value = object_at(value, "text")
     shape, left = None, rest(value, ("format", "verbosity"))
-    asked = value.get("format", {})
-    if asked is not None and not isinstance(asked, dict):
-        raise refuse("text.format", "must be an object")
-    asked = asked or {}
+    asked = {} if value.get("format") is None else object_at(value["format"], "text.format")
     kind = asked.get("type")
     if kind == "json_object":
         shape = Shape("json_object")

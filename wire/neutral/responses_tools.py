@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from wire.jsons import as_object, as_text, dumps, loads
+from wire.neutral.fields import list_at, object_at, text_at
 from wire.neutral.parts import NONE, Extras
 from wire.neutral.requests import BuiltIn, Tool, ToolChoice
-from wire.types import BadFrame, BadRequest
+from wire.types import BadFrame
 
 ORIGIN: Final = "openai_responses"
 
@@ -82,41 +83,15 @@ def bare_name(namespace: str, name: str) -> str:
     return name.removeprefix(joined(namespace, ""))
 
 
-def refuse(where: str, what: str) -> BadRequest:
-    """A request whose field is not what it must be."""
-    return BadRequest(f"'{where}' {what}", param=where)
-
-
-def an_object(value: Any, where: str) -> dict[str, Any]:
-    """The value, where it is an object. Raises BadRequest."""
-    if not isinstance(value, dict):
-        raise refuse(where, "must be an object")
-    return value
-
-
-def a_list(value: Any, where: str) -> list[Any]:
-    """The value, where it is a list. Raises BadRequest."""
-    if not isinstance(value, list):
-        raise refuse(where, "must be a list")
-    return value
-
-
-def a_text(value: Any, where: str) -> str:
-    """The value, where it is a string. Raises BadRequest."""
-    if not isinstance(value, str):
-        raise refuse(where, "must be a string")
-    return value
-
-
 def read_tools(value: Any, where: str = "tools") -> list[Tool | BuiltIn]:
     """The tools of a request. Raises BadRequest."""
     if value is None:
         return []
     tools: list[Tool | BuiltIn] = []
-    for number, each in enumerate(a_list(value, where)):
+    for number, each in enumerate(list_at(value, where)):
         place = f"{where}.{number}"
-        tool = an_object(each, place)
-        kind = a_text(tool.get("type"), f"{place}.type")
+        tool = object_at(each, place)
+        kind = text_at(tool.get("type"), f"{place}.type")
         if kind == "namespace" and tool.get("tools"):
             tools += _read_namespace(tool, place)
         else:
@@ -136,19 +111,19 @@ def _read_tool(tool: Mapping[str, Any], kind: str, where: str) -> Tool | BuiltIn
         return Tool(
             kind,
             as_text(tool.get("description")),
-            an_object(schema, f"{where}.parameters") if schema is not None else None,
+            object_at(schema, f"{where}.parameters") if schema is not None else None,
             extras=bag({"type": kind, **rest(tool, _KNOWN)}),
         )
     return BuiltIn(ORIGIN, kind, tool)
 
 
 def _read_namespace(namespace: Mapping[str, Any], where: str) -> list[Tool | BuiltIn]:
-    name = a_text(namespace.get("name"), f"{where}.name")
+    name = text_at(namespace.get("name"), f"{where}.name")
     about = {key: value for key, value in namespace.items() if key != "tools"}
     tools: list[Tool | BuiltIn] = []
-    for number, each in enumerate(a_list(namespace["tools"], f"{where}.tools")):
+    for number, each in enumerate(list_at(namespace["tools"], f"{where}.tools")):
         place = f"{where}.tools.{number}"
-        tool = an_object(each, place)
+        tool = object_at(each, place)
         read = _read_custom if tool.get("type") == "custom" else _read_function
         tools.append(read(tool, place, {NAMESPACE: about}, name))
     return tools
@@ -157,9 +132,9 @@ def _read_namespace(namespace: Mapping[str, Any], where: str) -> list[Tool | Bui
 def _read_function(tool: Mapping[str, Any], where: str, about: dict[str, Any], namespace: str = "") -> Tool:
     schema, strict = tool.get("parameters"), tool.get("strict")
     return Tool(
-        joined(namespace, a_text(tool.get("name"), f"{where}.name")),
+        joined(namespace, text_at(tool.get("name"), f"{where}.name")),
         as_text(tool.get("description")),
-        an_object(schema, f"{where}.parameters") if schema is not None else None,
+        object_at(schema, f"{where}.parameters") if schema is not None else None,
         strict=strict if isinstance(strict, bool) else None,
         extras=bag({**rest(tool, _KNOWN), **about}),
     )
@@ -168,7 +143,7 @@ def _read_function(tool: Mapping[str, Any], where: str, about: dict[str, Any], n
 def _read_custom(tool: Mapping[str, Any], where: str, about: dict[str, Any], namespace: str = "") -> Tool:
     grammar = as_object(tool.get("format"))
     return Tool(
-        joined(namespace, a_text(tool.get("name"), f"{where}.name")),
+        joined(namespace, text_at(tool.get("name"), f"{where}.name")),
         as_text(tool.get("description")),
         custom=True,
         grammar=grammar if grammar.get("type") == "grammar" else None,

@@ -9,11 +9,10 @@ from wire.jsons import as_text
 from wire.neutral.names import fitted
 from wire.neutral.parts import Foreign, Media, Part, Refusal, Text, Thinking, ToolCall, ToolResult, Turn
 from wire.neutral.requests import CannotHold
-from wire.neutral.responses_items import MESSAGE, RAW, SUMMARY
+from wire.neutral.responses_items import ITEM, MESSAGE, OURS, RAW, SUMMARY
 from wire.neutral.responses_tools import ORIGIN, as_list, bare_name, own
 
-OURS: Final = "_aether"
-"""What stands in the ids of items that the relay made: no vendor knows them."""
+_ENDINGS: Final = {"text/plain": "txt", "text/markdown": "md"}
 LONGEST_ID: Final = 64
 
 
@@ -37,6 +36,8 @@ class TurnWriter:
                 # A message of the model's cannot hold it: it stands in one of the user's behind it.
                 behind.append(self._media(part, where))
                 continue
+            if turn.role == "assistant" and isinstance(part, Text) and not part.text and not self._ours:
+                continue  # a message of nothing (conversion.md, 35)
             content = self._content(part, turn.role, where)
             if content is None:
                 message = None
@@ -48,7 +49,7 @@ class TurnWriter:
             message["content"].append(content)
         if behind:
             items.append({"type": "message", "role": "user", "content": behind})
-        return items
+        return items if self._ours else [_plain(item) for item in items]
 
     def _content(self, part: Part, role: str, where: str) -> dict[str, Any] | None:
         """A part of a message; None for what is an item of its own."""
@@ -59,7 +60,7 @@ class TurnWriter:
         if isinstance(part, Refusal):
             return {"type": "refusal", "refusal": part.text}
         if isinstance(part, Media):
-            return self._media(part, where)
+            return None if ITEM in own(part.extras) else self._media(part, where)
         if isinstance(part, Foreign) and part.origin == ORIGIN and _is_content_type(part):
             return dict(part.value)
         return None
@@ -74,10 +75,12 @@ class TurnWriter:
             told = {"type": "input_image", "image_url": address}
             if part.file_id:
                 told = {"type": "input_image", "file_id": part.file_id}
+            if not self._ours:
+                told["detail"] = "auto"  # what it is anyway, but vendors who go by OpenAI's types want it
         elif part.kind == "document":
             told = {"type": "input_file"}
             if part.name or (part.data and not self._ours):
-                told["filename"] = part.name or f"document.{part.mime.rpartition('/')[2] or 'pdf'}"
+                told["filename"] = part.name or f"document.{_ending(part.mime)}"
             if part.file_id:
                 told["file_id"] = part.file_id
             else:
@@ -101,6 +104,8 @@ class TurnWriter:
             yield self._output(part, where)
         elif isinstance(part, Thinking):
             yield from _reasoning(part)
+        elif isinstance(part, Media):
+            yield {**_known(own(part.extras)[ITEM]), "result": part.data}
         elif isinstance(part, Foreign):
             if part.origin != ORIGIN:
                 kind = as_text(part.value.get("type")) or "block"
@@ -157,6 +162,17 @@ def _message(turn: Turn, first: Part) -> dict[str, Any]:
     return {"type": "message", "role": turn.role, "content": [], **_known(mine), **_known(about)}
 
 
+def _plain(item: dict[str, Any]) -> dict[str, Any]:
+    """The model's words as a string, where they are one text: the longer form wants an id, by OpenAI's
+    types."""
+    content = item.get("content")
+    if item.get("role") == "assistant" and isinstance(content, list) and len(content) == 1:
+        (only,) = content
+        if only.keys() == {"type", "text"}:
+            return {**item, "content": only["text"]}
+    return item
+
+
 def _known(item: Mapping[str, Any]) -> dict[str, Any]:
     """An item without an id that the relay made, and without what the middle keeps for itself."""
     return {
@@ -176,8 +192,6 @@ def _reasoning(part: Thinking) -> Iterator[dict[str, Any]]:
     (conversion.md, 44 and 47)."""
     signature = part.signature
     if signature is None or signature.origin != ORIGIN:
-        return
-    if not signature.value and OURS in signature.id:
         return
     mine = own(part.extras)
     pieces = as_list(mine.get(SUMMARY)) or ([part.text] if part.text else [])
@@ -221,7 +235,9 @@ def paired(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     for item in items:
         if str(item["type"]).endswith("_output") and item["call_id"] not in calls:
-            told.append({"type": "message", "role": "user", "content": _as_content(item["output"])})
+            title = {"type": "input_text", "text": f"Result of the tool call {item['call_id']}:"}
+            content = [title, *_as_content(item["output"])]
+            told.append({"type": "message", "role": "user", "content": content})
             continue
         told.append(item)
         if str(item["type"]).endswith("_call") and item.get("call_id", "") in calls - answered:
@@ -238,3 +254,8 @@ def paired(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _as_content(output: Any) -> list[dict[str, Any]]:
     return output if isinstance(output, list) else [{"type": "input_text", "text": output}]
+
+
+def _ending(mime: str) -> str:
+    """What the name of a file of this type ends with: OpenAI goes by it."""
+    return _ENDINGS.get(mime) or mime.rpartition("/")[2] or "pdf"

@@ -9,8 +9,10 @@ import msgspec
 
 from wire.jsons import dumps
 from wire.neutral.chat_models import USUAL, abilities, nearest
+from wire.neutral.chat_turns import OPENAI
 from wire.neutral.efforts import BUDGETS, level_of
 from wire.neutral.names import fitted, renamed
+from wire.neutral.openai_schema import strict, taken
 from wire.neutral.parts import Text, ToolCall, Turn
 from wire.neutral.requests import BuiltIn, Effort, Request, Target, Tool, Written, strangers, told
 from wire.neutral.responses_items import PROMPT
@@ -24,6 +26,8 @@ LEAST_TOKENS: Final = 16
 TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority", "fast", "ultrafast"))
 _THEIR_TIERS: Final = {"standard": "default", "standard_only": "default"}
 LONGEST_USER: Final = 64
+_SHOWN_UNASKED: Final = frozenset(("anthropic",))
+"""Formats whose clients are shown the thoughts that they turn on, unless they say otherwise."""
 _SHARED: Final = frozenset(
     (
         *("metadata", "store", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
@@ -80,9 +84,11 @@ class _Writer:
     def __init__(self, request: Request, target: Target) -> None:
         self.request = request
         self.ours = request.origin == ORIGIN
+        self._target = target
         self._able = abilities(target.model)
         if not self._able.levels and "reasoning_effort" in target.quirks:
             self._able = msgspec.structs.replace(self._able, levels=USUAL)
+        self._foreign = request.origin not in OPENAI
         self.dropped: list[str] = []
         self.names: dict[str, str] = {}
         self._renamed: dict[str, str] = {}
@@ -98,7 +104,7 @@ class _Writer:
         body: dict[str, Any] = {}
         if instructions is not None:
             body["instructions"] = instructions
-        if items and items[-1]["type"] == PROMPT:
+        if items and items[-1].get("type") == PROMPT:
             body[PROMPT] = items.pop()[PROMPT]
         body["input"] = items
         if request.previous_id:
@@ -164,15 +170,20 @@ class _Writer:
                 choice, name=self._name(choice.name), names=tuple(map(self._name, choice.names))
             )
             body["tool_choice"] = write_choice(choice, map(self._fitted, request.tools))
+        elif request.tool_choice is not None and request.tool_choice.mode in ("required", "named"):
+            self._drop("tool_choice")
         if request.parallel is None:
             return
         if self.ours or (tools and self._able.parallel):
             body["parallel_tool_calls"] = request.parallel
 
     def _fitted(self, tool: Tool | BuiltIn) -> Tool | BuiltIn:
-        if isinstance(tool, BuiltIn) or tool.name not in self._renamed:
+        if isinstance(tool, BuiltIn):
             return tool
-        return msgspec.structs.replace(tool, name=self._renamed[tool.name])
+        if not self.ours:
+            tool, dropped = taken(tool)
+            self.dropped += dropped
+        return msgspec.structs.replace(tool, name=self._name(tool.name))
 
     def _name(self, name: str) -> str:
         return self._renamed.get(name, name)
@@ -200,9 +211,21 @@ class _Writer:
                 self._drop("effort")
             return {}
         told = {"effort": nearest(level, levels)} if level else {}
-        if level == "none" and told["effort"] != level:
+        if level == "none":
+            if told["effort"] != level:
+                self._drop("effort")
+            return told
+        return told | self._summary(effort)
+
+    def _summary(self, effort: Effort) -> dict[str, Any]:
+        """Thoughts come to those who ask for a summary of them."""
+        shown = effort.shown
+        if shown is None:
+            shown = effort.enabled is True and self.request.origin in _SHOWN_UNASKED
+        if shown and "no_reasoning_summary" in self._target.quirks:
             self._drop("effort")
-        return told | {"summary": "auto"} if effort.shown and level != "none" else told
+            return {}
+        return {"summary": "auto"} if shown else {}
 
     def _text(self, body: dict[str, Any]) -> None:
         told: dict[str, Any] = {}
@@ -217,6 +240,8 @@ class _Writer:
                     told["format"]["description"] = shape.description
                 if shape.strict is not None:
                     told["format"]["strict"] = shape.strict
+                elif self._foreign and strict(shape.schema):
+                    told["format"]["strict"] = True  # elsewhere every shape is held to
         verbosity = self.request.knobs.get("verbosity")
         if verbosity is not None and (self.ours or self._able.verbosity):
             told["verbosity"] = verbosity

@@ -22,6 +22,9 @@ MARK = b"YWV0aGVyLXNlYWw6"
 _PLAIN = b"aether-seal:"
 _STANDARD = str.maketrans("-_", "+/")
 """Google's client sends base64 back in the other alphabet."""
+UNSIGNED = Signature("", "unsigned")
+"""Stands for no signature at all in a slot that a format has always filled: what is sealed is found and taken
+out before a vendor sees it, an empty slot is not."""
 On = Literal["own", "next", "last"]
 """Whose signature it is: that of the thinking it stands on, of the part behind, or of the one before."""
 

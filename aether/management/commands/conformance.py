@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, ngettext
 
 from aether.boot import ensure_database, ensure_migrated
 from aether.terminal import ProgressBar
@@ -64,7 +64,8 @@ class Command(BaseCommand):
         endpoint = _endpoint(options["endpoint"])
         if options["forget"]:
             count = forget(endpoint.pk)
-            self.stdout.write(_("%(count)d results dropped.") % {"count": count})
+            said = ngettext("%(count)d result dropped.", "%(count)d results dropped.", count)
+            self.stdout.write(said % {"count": count})
             return
         model = options["model"] or next(iter(models_of(endpoint)), "")
         if not model:

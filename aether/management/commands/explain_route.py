@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from aether.boot import ensure_database, ensure_migrated, ensure_secrets
+from aether.terminal import one_api_key
 from consumers.auth import load
-from consumers.models import PREFIX, SHOWN, ApiKey
 from providers.checks import CAPABILITIES
 from relay.explaining import Explained, explained, unopened
 from usage import words
@@ -124,10 +124,12 @@ class Command(BaseCommand):
                 self.stdout.write(line)
         if found.status:
             self.stdout.write("")
-            self.stdout.write(
+            told = (
                 _("Nobody is left: the client gets %(status)s, “%(error)s”")
-                % {"status": found.status, "error": found.error}
+                if found.mode
+                else _("The client gets %(status)s, “%(error)s”")
             )
+            self.stdout.write(told % {"status": found.status, "error": found.error})
             if found.retry_after is not None:
                 self.stdout.write(_("Retry-After: %(seconds)s") % {"seconds": found.retry_after})
         if found.rule:
@@ -136,28 +138,6 @@ class Command(BaseCommand):
 
 def _head() -> tuple[str, ...]:
     return _("order"), _("provider / key"), _("format"), _("upstream model"), _("why")
-
-
-def one_api_key(given: str) -> ApiKey:
-    """The API key that begins so. Raises CommandError where there is none, or more than one."""
-    begins = given.strip().rstrip("….").removeprefix(PREFIX)[:SHOWN]
-    known = (
-        list(ApiKey.objects.filter(prefix__startswith=begins).select_related("consumer")[:6])
-        if begins
-        else []
-    )
-    if len(known) == 1:
-        return known[0]
-    if not known:
-        raise CommandError(
-            _("No API key begins with “%(prefix)s”: the list of API keys shows how each begins.")
-            % {"prefix": given}
-        )
-    named = ", ".join(f"{each.consumer} / {each}" for each in known[:5])
-    raise CommandError(
-        _("Several API keys begin with “%(prefix)s”: %(names)s. Give more of it.")
-        % {"prefix": given, "names": named}
-    )
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

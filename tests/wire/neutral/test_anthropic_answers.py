@@ -47,7 +47,7 @@ from wire.neutral.parts import Foreign, Media, Part, Refusal, Signature, Text, T
 from wire.neutral.requests import Effort
 from wire.neutral.seals import MARK, opened
 from wire.sse import Frame
-from wire.types import BadFrame, Usage
+from wire.types import BadFrame, Brief, Usage
 
 WHOLE_STREAMS = sorted(
     path.name
@@ -606,11 +606,12 @@ def test_thoughts_without_words_come_as_redacted_ones_and_without_a_signature_no
 
 def test_unsigned_thoughts_are_shown_to_who_asked_for_thoughts() -> None:
     events = answer(part_events(0, Thinking(), "Hm"), part_events(1, Text(""), "Hi"))
-    assert told_alike(events, asked(effort=THINKS))["content"][0] == {
-        "type": "thinking",
-        "thinking": "Hm",
-        "signature": "",
-    }
+    told = told_alike(events, asked(effort=THINKS))["content"][0]
+    assert (told["type"], told["thinking"]) == ("thinking", "Hm")
+    assert told["signature"].startswith(MARK.decode()), "nobody could tell that it is none of Anthropic's"
+    history = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [told]}]}
+    (thought,) = DIALECT.read_request(dumps(history), Brief("m")).turns[1].parts
+    assert thought == Thinking("Hm")
 
 
 @pytest.mark.parametrize("effort", [None, Effort(enabled=False)])

@@ -15,6 +15,7 @@ from tests.counts import count
 from tests.wire.neutral.anthropic_kit import DIALECT
 from tests.wire.neutral.hostile import odd
 from tests.wire.neutral.strategies_anthropic import Fields, plain, requests
+from wire import DIALECTS
 from wire.jsons import dumps
 from wire.neutral.parts import (
     Foreign,
@@ -480,6 +481,68 @@ def test_case_45_models_that_think_as_they_find_fit_need_no_thought() -> None:
     assert written.dropped == ()
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, ()),
+        ({"citations": {"enabled": False}, "context": None}, ()),
+        ({"citations": {"enabled": True}, "context": "Old."}, ("citations", "context")),
+    ],
+)
+@pytest.mark.parametrize("inner", [False, True])
+def test_what_only_this_format_says_of_a_file_is_told_where_it_is_lost(
+    more: dict[str, Any], told: tuple[str, ...], inner: bool
+) -> None:
+    file = {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "It rains."},
+        **more,
+    }
+    content = [{"type": "tool_result", "tool_use_id": "a", "content": [file]}] if inner else [file]
+    request = read(messages=[{"role": "user", "content": content}])
+    assert write(request)[1].dropped == ()
+    assert DIALECTS["openai_chat"].write_request(request, Target("gpt-4o")).dropped == told
+
+
+DROPPING = {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "thinking"),
+    [
+        ("claude-opus-5-5", None, DROPPING),
+        ("claude-haiku-5-5", Effort(shown=True), {**DROPPING, "display": "summarized"}),
+        ("claude-fable-5-1", Effort(enabled=False), DROPPING),
+        ("claude-fable-5", None, None),
+        ("claude-opus-5", None, None),
+        ("claude-opus-4-6", Effort(level="high"), {"type": "adaptive"}),
+    ],
+)
+def test_case_45_thoughts_that_no_longer_fit_are_no_reason_to_refuse(
+    model: str, effort: Effort | None, thinking: dict[str, Any] | None
+) -> None:
+    body, written = write(chat(user("go"), assistant(OWN, *LOOP), *ANSWERS, effort=effort), Target(model))
+    assert body.get("thinking") == thinking
+    assert body["messages"][1]["content"][0]["type"] == "thinking"
+    beta = "thinking-binding-controls-2026-08-01" if "block_binding" in (thinking or {}) else None
+    assert written.headers.get("anthropic-beta") == beta
+
+
+@pytest.mark.parametrize("model", ["claude-sonnet-5-5", "claude-haiku-5-5"])
+def test_case_45_where_thinking_is_off_no_thought_that_might_not_fit_goes_back(model: str) -> None:
+    turns = (user("go"), assistant(OWN, *LOOP), *ANSWERS)
+    body, written = write(chat(*turns, effort=Effort(enabled=False)), Target(model))
+    assert "block_binding" not in body["thinking"]
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["tool_use", "tool_use"]
+    assert "anthropic-beta" not in written.headers
+
+
+def test_a_conversation_without_thoughts_needs_no_word_of_them() -> None:
+    body, written = write(chat(user("go")), Target("claude-opus-5-5"))
+    assert "thinking" not in body
+    assert "anthropic-beta" not in written.headers
+
+
 # Files
 
 
@@ -499,6 +562,29 @@ def test_case_48_pictures_go_as_they_came() -> None:
         },
         {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
         {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": "QUJD"}},
+    ]
+
+
+def test_case_48_a_picture_that_the_model_made_stands_in_the_users_turn_behind() -> None:
+    picture = Media("image", "image/png", "QUJD")
+    block = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}}
+    assert messages(user("draw"), assistant(Text("Here."), picture), user("in red")) == [
+        {"role": "user", "content": "draw"},
+        {"role": "assistant", "content": "Here."},
+        {"role": "user", "content": [block, {"type": "text", "text": "in red"}]},
+    ]
+
+
+def test_case_48_results_stand_before_a_picture_that_the_model_made() -> None:
+    picture = Media("image", "image/png", "QUJD")
+    told = messages(
+        user("draw"),
+        assistant(picture, ToolCall("c1", "f", "{}")),
+        user(ToolResult("c1", (Text("ok"),))),
+    )
+    assert [[block["type"] for block in each["content"]] for each in told[1:]] == [
+        ["tool_use"],
+        ["tool_result", "image"],
     ]
 
 
@@ -1006,8 +1092,9 @@ def test_case_57_what_the_format_was_called_before_is_read() -> None:
 
 
 def test_previous_answers_that_are_not_at_hand_rule_the_target_out() -> None:
-    with pytest.raises(CannotHold):
+    with pytest.raises(CannotHold) as refused:
         write(chat(user("go"), previous_id="resp_1"))
+    assert refused.value.param == "previous_response_id"
 
 
 def test_streams_are_asked_for_and_the_upstreams_own_name_of_the_model() -> None:

@@ -37,6 +37,7 @@ from wire.neutral.events import (
 )
 from wire.neutral.parts import Media, Part, Refusal, Signature, Text, Thinking, ToolCall
 from wire.neutral.requests import Tool
+from wire.types import BadFrame
 
 
 def told_by(*parts: Part, reason: Reason = "stop", usage: bool = True) -> list[Event]:
@@ -244,12 +245,26 @@ def test_case_58_the_index_of_a_choice_is_told() -> None:
         ("tool_calls", (ToolCall("c", "f"),), "tool_calls"),
         ("refusal", (Text("x"),), "content_filter"),
         ("refusal", (Refusal("No."),), "stop"),
-        ("malformed_call", (), "content_filter"),
         ("other", (Text("x"),), "stop"),
     ],
 )
 def test_case_59_the_clients_word_for_the_end(reason: Reason, parts: tuple[Part, ...], word: str) -> None:
     assert message_of(*parts, reason=reason)["finish_reason"] == word
+
+
+def test_case_59_a_malformed_call_is_an_error_that_an_agent_tries_again() -> None:
+    told = told_by(Text("x"), reason="malformed_call")
+    with pytest.raises(BadFrame):
+        encoded(told)
+    with pytest.raises(BadFrame):
+        CHAT.write_reply(fold(told), asked())
+
+
+@pytest.mark.parametrize("native", ["refusal", "PROHIBITED_CONTENT", "content_filter"])
+def test_case_59_what_a_filter_ended_is_told_as_filtered_whatever_it_said_of_it(native: str) -> None:
+    reply = Reply(Start(), (Choice((Refusal("Withheld."),), Finish("refusal", native)),), Over())
+    choice = whole(CHAT.write_reply(reply, asked()))["choices"][0]
+    assert (choice["finish_reason"], choice["message"]["refusal"]) == ("content_filter", "Withheld.")
 
 
 def test_case_61_a_refusal_is_visible() -> None:

@@ -585,8 +585,31 @@ def test_case_47_vendors_that_want_reasoning_with_each_call_get_a_blank_where_it
     assert messages(*turns, quirks=("reasoning_content",))[1]["reasoning_content"] == " "
 
 
+def test_case_47_where_there_are_tools_they_want_it_with_words_too() -> None:
+    turns = (USER, assistant(Text("Yes?")), USER)
+    assert "reasoning_content" not in messages(*turns, quirks=("reasoning_content",))[1]
+    body, _ = written(foreign(*turns, tools=(TOOL,)), "deepseek-v4-pro", "reasoning_content")
+    assert body["messages"][1] == {"role": "assistant", "content": "Yes?", "reasoning_content": " "}
+    assert "reasoning_content" not in written(foreign(*turns, tools=(TOOL,)))[0]["messages"][1]
+
+
 def test_case_47_a_message_of_nothing_but_thinking_is_left_out() -> None:
     assert messages(USER, assistant(Thinking("Hm.")), USER) == [{"role": "user", "content": "Hi"}] * 2
+    other = assistant(Thinking("Hm.", Signature("anthropic", "s")))
+    body, _ = written(foreign(USER, other, USER, tools=(TOOL,)), "deepseek-v4-pro", "reasoning_content")
+    assert body["messages"] == [{"role": "user", "content": "Hi"}] * 2
+
+
+def test_case_46_deepseek_is_told_whether_and_how_much() -> None:
+    quirks = ("thinking_object", "reasoning_effort")
+    for effort, expected in (
+        (Effort(True, "max"), {"thinking": {"type": "enabled"}, "reasoning_effort": "max"}),
+        (Effort(True, budget=30_000), {"thinking": {"type": "enabled"}, "reasoning_effort": "high"}),
+        (Effort(True), {"thinking": {"type": "enabled"}}),
+        (Effort(False, "high"), {"thinking": {"type": "disabled"}}),
+    ):
+        body, _ = written(foreign(effort=effort), "deepseek-v4-pro", *quirks)
+        assert {key: body[key] for key in body if key not in ("model", "messages")} == expected
 
 
 def test_case_48_an_address_stays_one_and_detail_is_kept() -> None:
@@ -729,7 +752,8 @@ def test_case_56_reasoning_models_refuse_what_draws_lots() -> None:
     assert out.dropped == ("temperature", "top_p", "presence_penalty", "logprobs")
     assert body["seed"] == 7
     assert written(foreign(knobs={"temperature": 1, "top_p": 1.0}), "o3")[1].dropped == ()
-    assert written(foreign(knobs=knobs))[0] | knobs == written(foreign(knobs=knobs))[0]
+    kept = {name: value for name, value in knobs.items() if name != "logprobs"}
+    assert written(foreign(knobs=knobs))[0] | kept == written(foreign(knobs=knobs))[0]
 
 
 @pytest.mark.parametrize(
@@ -773,8 +797,6 @@ def test_case_57_vendors_without_schemas_are_told_in_words() -> None:
 def test_case_58_knobs_are_sent_or_told() -> None:
     knobs = {
         "n": 2,
-        "logprobs": True,
-        "top_logprobs": 3,
         "seed": 1,
         "logit_bias": {"1": 5},
         "presence_penalty": 0.5,
@@ -796,6 +818,72 @@ def test_knobs_of_others_are_said_in_openais_words() -> None:
     body, out = written(foreign(knobs={"service_tier": "auto"}))
     assert ("service_tier" in body, out.dropped) == (False, ())
     assert written(foreign(knobs={"service_tier": "batch"}))[1].dropped == ("service_tier",)
+
+
+OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
+CLOSED = {**OPEN, "required": ["a"], "additionalProperties": False}
+LIST = {"type": ["array", "null"], "items": {"type": "array"}, "default": [{"type": "array"}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected", "dropped"),
+    [
+        ({"type": "object"}, {"type": "object", "properties": {}}, ()),
+        ({"properties": {}}, {"type": "object", "properties": {}}, ()),
+        (CLOSED, CLOSED, ()),
+        (
+            {"type": "object", "properties": {"a": LIST, "b": {"anyOf": [{"type": "array"}]}}},
+            {
+                "type": "object",
+                "properties": {
+                    "a": {**LIST, "items": {"type": "array", "items": {}}},
+                    "b": {"anyOf": [{"type": "array", "items": {}}]},
+                },
+            },
+            (),
+        ),
+        (
+            {"type": "object", "anyOf": [{"required": ["a"], "properties": {"a": {}}}], "not": {}},
+            {"type": "object", "properties": {"a": {}}},
+            ("tools.parameters",),
+        ),
+    ],
+)
+def test_case_36_a_schema_that_openai_would_refuse_is_made_one_that_it_takes(
+    schema: dict[str, Any], expected: dict[str, Any], dropped: tuple[str, ...]
+) -> None:
+    body, out = written(foreign(tools=(Tool("f", schema=schema),)))
+    assert body["tools"][0]["function"]["parameters"] == expected
+    assert out.dropped == dropped
+    own, _ = written(foreign(origin="openai_chat", tools=(Tool("f", schema=schema),)))
+    assert own["tools"][0]["function"]["parameters"] == schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "held"),
+    [
+        (CLOSED, True),
+        ({**CLOSED, "required": []}, False),
+        (OPEN, False),
+        ({**CLOSED, "properties": {"a": {"type": "string", "minLength": 1}}}, False),
+        ({**CLOSED, "properties": {"a": {"anyOf": [{"type": "string"}, OPEN]}}}, False),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": CLOSED}}}, True),
+        ({**CLOSED, "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": CLOSED}}, True),
+    ],
+)
+def test_what_openai_does_not_take_as_strict_is_not_called_so(schema: dict[str, Any], held: bool) -> None:
+    tool, shape = Tool("f", schema=schema, strict=True), Shape("json_schema", schema)
+    body, out = written(foreign(tools=(tool,), shape=shape))
+    assert body["tools"][0]["function"].get("strict", False) is held
+    assert body["response_format"]["json_schema"].get("strict", False) is held
+    assert ("strict" in out.dropped) is not held
+    theirs, _ = written(foreign(origin="openai_responses", shape=shape))
+    assert "strict" not in theirs["response_format"]["json_schema"]
+
+
+def test_a_shape_of_alternatives_is_not_called_strict() -> None:
+    body, _ = written(foreign(shape=Shape("json_schema", {**CLOSED, "anyOf": [CLOSED]})))
+    assert "strict" not in body["response_format"]["json_schema"]
 
 
 def test_what_the_clients_format_alone_knows_is_told_by_its_name() -> None:
@@ -850,3 +938,17 @@ def test_a_stored_response_cannot_be_gone_on_from() -> None:
 )
 def test_settings_are_named_as_clients_of_the_format_know_them(knob: str, name: str) -> None:
     assert CHAT.spelled(knob) == name
+
+
+@pytest.mark.parametrize("knobs", [{"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}])
+def test_case_58_probabilities_that_the_clients_format_has_no_place_for_are_not_asked(
+    knobs: dict[str, Any],
+) -> None:
+    body, out = written(foreign(knobs=knobs), "gpt-4o")
+    assert not body.keys() & {"logprobs", "top_logprobs"}
+    assert out.dropped == tuple(knobs)
+
+
+def test_case_58_no_probabilities_are_not_told_to_be_lost() -> None:
+    body, out = written(foreign(knobs={"logprobs": False, "top_logprobs": 0}), "gpt-4o")
+    assert (body.keys() & {"logprobs", "top_logprobs"}, out.dropped) == (set(), ())

@@ -239,8 +239,12 @@ def test_every_word_of_googles_client_for_an_end_is_known() -> None:
     assert set(WORDS) == set(get_args(Reason))
 
 
-def test_case_61_a_filter_that_leaves_nothing_is_a_refusal_in_words() -> None:
-    choice = choice_of(candidate(finish="SAFETY", finishMessage="Bad."))
+BARE = {"candidates": [{"finishReason": "SAFETY", "finishMessage": "Bad."}]}
+
+
+@pytest.mark.parametrize("piece", [candidate(finish="SAFETY", finishMessage="Bad."), BARE])
+def test_case_61_a_filter_that_leaves_nothing_is_a_refusal_in_words(piece: dict[str, Any]) -> None:
+    choice = choice_of(piece)
     assert choice.parts[0] == Refusal("Google's filter withheld the answer (SAFETY: Bad.).")
     assert choice.finish == Finish("refusal", "SAFETY")
 

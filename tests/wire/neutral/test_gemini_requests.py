@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from tests.counts import count
 from tests.wire.neutral import strategies_gemini
 from tests.wire.neutral.gemini_kit import GEMINI, brief, read, said, written
-from wire import FORMATS
+from wire import DIALECTS, FORMATS
 from wire.jsons import dumps, loads
 from wire.neutral import seals
 from wire.neutral.parts import (
@@ -262,7 +262,7 @@ def test_a_stream_that_googles_client_kept_piece_by_piece_is_one_turn_with_its_s
         {"role": "model", "parts": [{"text": "lo"}]},
         {"parts": [{"text": "on"}]},
     )
-    assert request.turns[1] == Turn("assistant", (Thinking("I think.", thought), Text("Hel"), Text("lo")))
+    assert request.turns[1] == Turn("assistant", (Thinking("I think.", thought), Text("Hello")))
     assert [turn.role for turn in request.turns] == ["user", "assistant", "user"]
 
 
@@ -738,8 +738,8 @@ def test_case_38_tools_that_may_not_be_called_are_not_declared() -> None:
 THINKING: list[tuple[str, Effort, dict[str, Any] | None, tuple[str, ...]]] = [
     ("gemini-2.5-pro", Effort(False), {"thinkingBudget": 128}, ("effort",)),
     ("gemini-2.5-flash", Effort(False), {"thinkingBudget": 0}, ()),
-    ("gemini-2.5-flash", Effort(True, "low"), {"thinkingBudget": 1024, "includeThoughts": True}, ()),
-    ("gemini-2.5-flash", Effort(True, "max"), {"thinkingBudget": 1999, "includeThoughts": True}, ()),
+    ("gemini-2.5-flash", Effort(True, "low"), {"thinkingBudget": 1000, "includeThoughts": True}, ()),
+    ("gemini-2.5-flash", Effort(True, "max"), {"thinkingBudget": 1000, "includeThoughts": True}, ()),
     ("gemini-2.5-flash-lite", Effort(True, budget=10), {"thinkingBudget": 512, "includeThoughts": True}, ()),
     ("gemini-2.5-pro", Effort(True), {"thinkingBudget": -1, "includeThoughts": True}, ()),
     ("gemini-2.5-pro", Effort(True, budget=90_000), {"thinkingBudget": 1999, "includeThoughts": True}, ()),
@@ -910,3 +910,12 @@ def test_anything_is_read_or_refused_and_nothing_else_happens() -> None:
                 with suppress(BadRequest):
                     assert loads(GEMINI.write_request(asked_by, Target(name)).body)["contents"] is not None
     assert kinds > read_at_all > kinds // 20
+
+
+@pytest.mark.parametrize("spelling", ["cachedContent", "cached_content"])
+@pytest.mark.parametrize("origin", ["openai_chat", "openai_responses", "anthropic"])
+def test_what_google_holds_in_its_cache_goes_to_nobody_else(origin: str, spelling: str) -> None:
+    request = read({"contents": [{"parts": [{"text": "On."}]}], spelling: "cachedContents/1"})
+    with pytest.raises(CannotHold) as refused:
+        DIALECTS[origin].write_request(request, Target("m"))
+    assert refused.value.param == "cachedContent"

@@ -65,7 +65,7 @@ CODEX_TOOLS = [
 ]
 
 
-def answer(*parts: Part, reason: Reason = "stop", pieces: int = 1) -> list[Event]:
+def answer(*parts: Part, reason: Reason = "stop", native: str = "", pieces: int = 1) -> list[Event]:
     """The events of an answer, its texts cut into pieces."""
     events: list[Event] = [Start("up_1", "model-up")]
     for index, part in enumerate(parts):
@@ -81,7 +81,7 @@ def answer(*parts: Part, reason: Reason = "stop", pieces: int = 1) -> list[Event
         size = -(-len(text) // pieces) or 1
         events += [PartDelta(index, text[at : at + size]) for at in range(0, len(text), size)]
         events.append(PartEnd(index, getattr(part, "signature", None)))
-    return [*events, Finish(reason), Over(USAGE)]
+    return [*events, Finish(reason, native), Over(USAGE)]
 
 
 def kinds(stream: bytes) -> list[str]:
@@ -269,6 +269,17 @@ def test_case_59_a_malformed_call_is_a_failure_that_an_agent_tries_again() -> No
     assert (told["status"], told["error"]["code"]) == ("failed", "server_error")
 
 
+@pytest.mark.parametrize(
+    "parts", [(), (Thinking("Hm."),), (Foreign("gemini", {"finishMessage": "Signature is missing."}),)]
+)
+def test_case_61_an_end_for_a_reason_of_the_vendors_own_without_a_word_is_no_success(
+    parts: tuple[Part, ...],
+) -> None:
+    told = accumulated(streamed(answer(*parts, reason="other", native="MISSING_THOUGHT_SIGNATURE")))
+    assert (told["status"], told["error"]["code"]) == ("failed", "server_error")
+    assert "MISSING_THOUGHT_SIGNATURE" in told["error"]["message"]
+
+
 @pytest.mark.parametrize("reason", ["stop", "stop_sequence", "tool_calls", "pause", "other"])
 def test_case_59_every_other_end_is_complete(reason: Reason) -> None:
     assert accumulated(streamed(answer(Text("x"), reason=reason)))["status"] == "completed"
@@ -400,9 +411,11 @@ def test_texts_one_after_another_are_one_message_and_texts_apart_are_two() -> No
     assert [part["text"] for part in output[0]["content"]] == ["a", "b"]
 
 
-def test_a_picture_is_told_as_one_that_was_generated() -> None:
-    item = accumulated(streamed(answer(Media("image", "image/png", "aGk="))))["output"][0]
+@pytest.mark.parametrize(("mime", "form"), [("image/jpeg", "jpeg"), ("image/heic", None)])
+def test_a_picture_is_told_as_one_that_was_generated(mime: str, form: str | None) -> None:
+    item = accumulated(streamed(answer(Media("image", mime, "aGk="))))["output"][0]
     assert (item["type"], item["status"], item["result"]) == ("image_generation_call", "completed", "aGk=")
+    assert item.get("output_format") == form
 
 
 def test_what_only_another_vendor_understands_is_left_out() -> None:

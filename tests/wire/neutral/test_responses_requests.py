@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -427,6 +428,34 @@ def test_a_hostile_item_is_read_or_refused(kind: str, junk: Any) -> None:
     written(request)
 
 
+PICTURE = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGk="}
+
+
+@pytest.mark.parametrize(
+    ("form", "mime"),
+    [(None, "image/png"), ("webp", "image/webp"), ("jpeg", "image/jpeg"), ("svg", "image/svg+xml")],
+)
+def test_a_picture_that_the_model_made_is_a_picture_and_goes_back_as_it_was(
+    form: str | None, mime: str
+) -> None:
+    item = PICTURE if form is None else {**PICTURE, "output_format": form}
+    request = read(input=[say("draw"), item, say("Here.", "assistant")])
+    made = request.turns[1].parts[0]
+    assert isinstance(made, Media)
+    assert (made.kind, made.mime, made.data) == ("image", mime, "aGk=")
+    assert written(request)["input"][1] == item
+
+
+def test_a_picture_that_came_to_nothing_is_the_vendors_own() -> None:
+    item = {**PICTURE, "result": None, "status": "failed"}
+    request = read(input=[say("draw"), item])
+    assert request.turns[1].parts == (Foreign(ORIGIN, item),)
+
+
+def test_a_reference_that_does_not_say_what_it_is_goes_back_as_it_was() -> None:
+    assert written(read(input=[{"id": "msg_1"}]))["input"] == [{"id": "msg_1"}]
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b'{"a":' * 2000])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
@@ -518,7 +547,34 @@ def test_case_65_reasoning_of_openais_own_in_the_history_asks_for_more() -> None
     ],
 )
 def test_case_46_effort_is_written_in_words(effort: Effort, told: Any) -> None:
-    assert written(of_others(effort=effort)).get("reasoning") == told
+    request = Request("openai_chat", "m", (USER,), effort=effort)
+    assert written(request).get("reasoning") == told
+
+
+@pytest.mark.parametrize(
+    ("origin", "effort", "asked"),
+    [
+        ("anthropic", Effort(enabled=True, budget=2000), True),
+        ("anthropic", Effort(enabled=True, budget=2000, shown=False), False),
+        ("anthropic", Effort(level="high"), False),
+        ("anthropic", Effort(enabled=False), False),
+        ("gemini", Effort(enabled=True, budget=2000, shown=True), True),
+        ("gemini", Effort(enabled=True, budget=2000), False),
+        ("openai_chat", Effort(enabled=True, level="high"), False),
+    ],
+)
+def test_case_46_a_summary_is_asked_for_where_the_client_is_to_see_thoughts(
+    origin: str, effort: Effort, asked: bool
+) -> None:
+    request = msgspec.structs.replace(of_others(effort=effort), origin=origin)
+    assert (written(request)["reasoning"].get("summary") == "auto") == asked
+
+
+def test_an_endpoint_that_refuses_summaries_is_not_asked_for_one_and_the_client_is_told() -> None:
+    request = of_others(effort=Effort(enabled=True, level="high", shown=True))
+    outcome = RESPONSES.write_request(request, Target("gpt-5", quirks=frozenset({"no_reasoning_summary"})))
+    assert json.loads(outcome.body)["reasoning"] == {"effort": "high"}
+    assert outcome.dropped == ("effort",)
 
 
 @pytest.mark.parametrize(
@@ -542,12 +598,22 @@ def test_case_46_every_model_is_told_an_effort_that_it_knows(
 
 
 @pytest.mark.parametrize(
+    ("ident", "signature"),
+    [("rs_1", Signature(ORIGIN, "", "rs_1")), ("rs_aether0100", None), (None, None)],
+)
+def test_case_47_thoughts_that_the_relay_told_of_a_vendor_without_signatures_are_not_openais(
+    ident: str | None, signature: Signature | None
+) -> None:
+    item = {"type": "reasoning", "id": ident, "summary": [{"type": "summary_text", "text": "Hm"}]}
+    assert turns(item)[0].parts == (Thinking("Hm", signature),)
+
+
+@pytest.mark.parametrize(
     "thinking",
     [
         Thinking("Hm", Signature("anthropic", "sig")),
         Thinking("Hm", Signature("", "")),
         Thinking("Hm"),
-        Thinking("Hm", Signature(ORIGIN, "", "rs_aether0")),
     ],
 )
 def test_case_44_and_47_thoughts_of_others_do_not_go_back(thinking: Thinking) -> None:
@@ -581,6 +647,22 @@ def test_case_65_ids_of_the_relays_own_making_are_not_sent() -> None:
     assert [item.get("id") for item in told] == [None, None, "msg_1", None, None]
 
 
+def test_case_36_a_schema_that_openai_would_refuse_is_made_one_that_it_takes() -> None:
+    listed = {"type": "object", "properties": {"a": {"type": "array"}}}
+    request = of_others(
+        tools=(Tool("f", schema={"type": "object"}), Tool("g", schema=listed, strict=True)),
+        shape=Shape("json_schema", {"type": "object", "properties": {}, "additionalProperties": False}),
+    )
+    body = written(request)
+    assert [tool["parameters"] for tool in body["tools"]] == [
+        {"type": "object", "properties": {}},
+        {"type": "object", "properties": {"a": {"type": "array", "items": {}}}},
+    ]
+    assert [tool["strict"] for tool in body["tools"]] == [False, False]
+    assert body["text"]["format"]["strict"] is True
+    assert dropped(request) == ("strict",)
+
+
 def test_functions_of_others_are_not_strict_unless_they_say_so() -> None:
     tools = (Tool("a", "d", {"type": "object"}), Tool("b", strict=True), Tool("c", custom=True))
     assert written(of_others(tools=tools))["tools"] == [
@@ -589,7 +671,7 @@ def test_functions_of_others_are_not_strict_unless_they_say_so() -> None:
             "name": "a",
             "description": "d",
             "strict": False,
-            "parameters": {"type": "object"},
+            "parameters": {"type": "object", "properties": {}},
         },
         {"type": "function", "name": "b", "strict": True, "parameters": {"type": "object", "properties": {}}},
         {"type": "custom", "name": "c"},
@@ -630,7 +712,9 @@ def test_call_ids_have_at_most_64_characters_and_still_pair() -> None:
 
 def test_case_32_a_result_without_its_call_is_said_by_the_user() -> None:
     body = written(of_others(USER, Turn("user", (ToolResult("gone", (Text("ok"),)),))))
-    assert body["input"] == [say("hi"), {**say("ok"), "content": [{"type": "input_text", "text": "ok"}]}]
+    texts = ["Result of the tool call gone:", "ok"]
+    content = [{"type": "input_text", "text": text} for text in texts]
+    assert body["input"] == [say("hi"), {"type": "message", "role": "user", "content": content}]
 
 
 def test_case_33_a_call_without_a_result_gets_one_that_says_so() -> None:
@@ -671,7 +755,7 @@ def test_case_48_and_49_pictures_and_documents_are_told() -> None:
     )
     assert written(of_others(user))["input"][0]["content"][1:] == [
         {"type": "input_image", "image_url": "data:image/png;base64,aGk=", "detail": "high"},
-        {"type": "input_image", "image_url": "https://x.example/a.png"},
+        {"type": "input_image", "image_url": "https://x.example/a.png", "detail": "auto"},
         {"type": "input_file", "filename": "document.pdf", "file_data": "data:application/pdf;base64,aGk="},
         {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="},
         {"type": "input_file", "file_url": "https://x.example/a.pdf"},
@@ -733,12 +817,34 @@ def test_users_and_tiers_are_told_as_openai_takes_them() -> None:
 def test_a_picture_of_the_models_stands_behind_its_message() -> None:
     model = Turn("assistant", (Text("see"), Media("image", "image/png", "aGk=")))
     items = written(of_others(USER, model, USER))["input"]
-    assert [(item["role"], item["content"][0]["type"]) for item in items] == [
-        ("user", "input_text"),
-        ("assistant", "output_text"),
-        ("user", "input_image"),
-        ("user", "input_text"),
-    ]
+    assert [item["role"] for item in items] == ["user", "assistant", "user", "user"]
+    assert items[1]["content"] == "see"
+    assert [part["type"] for part in items[2]["content"]] == ["input_image"]
+
+
+def test_case_35_words_of_the_model_that_are_none_are_left_out() -> None:
+    model = Turn("assistant", (Text(""), ToolCall("c1", "f", "{}")))
+    items = written(of_others(USER, model))["input"]
+    assert [item["type"] for item in items] == ["message", "function_call", "function_call_output"]
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("named", "web_search")])
+def test_case_40_a_tool_that_must_be_called_but_is_left_out_is_told(choice: ToolChoice) -> None:
+    request = of_others(tools=(BuiltIn("anthropic", "web_search_20250305", {}),), tool_choice=choice)
+    assert "tool_choice" not in written(request)
+    assert dropped(request) == ("tools.web_search_20250305", "tool_choice")
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("auto"), ToolChoice("none")])
+def test_case_40_a_choice_that_nothing_is_lost_of_is_not_told(choice: ToolChoice) -> None:
+    assert dropped(of_others(tool_choice=choice)) == ()
+
+
+def test_the_models_words_are_a_string_where_they_are_one_text_and_a_list_where_they_are_several() -> None:
+    two = Turn("assistant", (Text("a"), Text("b")))
+    items = written(of_others(USER, Turn("assistant", (Text("a"),)), USER, two))["input"]
+    assert items[1] == {"type": "message", "role": "assistant", "content": "a"}
+    assert [part["text"] for part in items[3]["content"]] == ["a", "b"]
 
 
 def test_case_54_a_limit_below_openais_least_is_raised_and_told() -> None:

@@ -274,6 +274,28 @@ STREAMS: dict[str, dict[str, bytes]] = {
         "anthropic": claude(claude_text("Grüße", " 🎉")),
         "gemini": gemini({"text": "Grüße"}, {"text": " 🎉"}),
     },
+    "18: what was written to a cache": {
+        "openai_chat": data(
+            chunk({"content": "Yes."}),
+            chunk({}, "stop"),
+            {
+                **chunk({}),
+                "choices": [],
+                "usage": {
+                    **CHAT_USAGE,
+                    "prompt_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 4},
+                },
+            },
+            b"[DONE]",
+        ),
+        "openai_responses": ladder(
+            message(output_text("Yes.")),
+            usage={
+                **RESPONSES_USAGE,
+                "input_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 4},
+            },
+        ),
+    },
     "14: pieces without choices": {"openai_chat": transcript("openai_chat/azure.sse")},
     "8: frames behind the end": {"openai_chat": transcript("openai_chat/trailing.sse")},
     "7: an end without its mark": {"openai_chat": chat({"content": "Yes."}, done=False)},
@@ -377,6 +399,7 @@ STREAMS: dict[str, dict[str, bytes]] = {
         "anthropic": claude(claude_text("Once"), stop="model_context_window_exceeded")
     },
     "59: a malformed call": {"gemini": gemini(finish="MALFORMED_FUNCTION_CALL")},
+    "59: an end without a word": {"gemini": gemini(finish="OTHER")},
     "60: a call, and stop": {
         "openai_chat": chat(piece(OSLO, 0, "c1"), finish="stop"),
         "anthropic": claude(claude_call("c1", OSLO), stop="end_turn"),

@@ -24,8 +24,10 @@ from tests.wire.pairs.requests import (
     responses,
 )
 from wire import DIALECTS, FORMATS
+from wire.jsons import dumps
 from wire.neutral.dialect import Asked
 from wire.neutral.requests import CannotHold, Request, Target, Written, told
+from wire.neutral.traces import without_traces
 from wire.neutral.translate import Translation, translated
 from wire.types import BadFrame, BadRequest, Brief
 
@@ -43,25 +45,28 @@ PUBLIC = "sim"
 NAMED = {name: {} if name == "gemini" else {"model": PUBLIC} for name in FORMATS}
 BRIEF = Brief(PUBLIC, stream=True, wants_usage=True)
 COMMON: Mapping[str, Fields] = {
-    "openai_chat": chat(tools=CHAT_TOOLS, reasoning_effort="high"),
+    "openai_chat": chat(tools=CHAT_TOOLS, reasoning_effort="high", stop="END"),
     "openai_responses": responses(
         tools=FLAT_TOOLS,
         reasoning={"effort": "high", "summary": "auto"},
         include=["reasoning.encrypted_content"],
     ),
-    "anthropic": claude(tools=CLAUDE_TOOLS, thinking={"type": "enabled", "budget_tokens": 2000}),
+    "anthropic": claude(
+        tools=CLAUDE_TOOLS, thinking={"type": "enabled", "budget_tokens": 2000}, stop_sequences=["END"]
+    ),
     "gemini": gemini(
         tools=declared(),
         generationConfig={"thinkingConfig": {"thinkingBudget": 2000, "includeThoughts": True}},
     ),
 }
-"""What was asked for the answers of the corpus, by the client's format: with a tool, and with thinking."""
+"""What was asked for the answers of the corpus, by the client's format: with a tool, with thinking, and with
+a stop sequence where an answer's reader goes by it."""
 WIDTH = 100
 
 
 def read(origin: str, fields: Fields, brief: Brief = BRIEF) -> Request:
     """A client's request. Raises BadRequest."""
-    return DIALECTS[origin].read_request(orjson.dumps({**NAMED[origin], **fields}), brief)
+    return DIALECTS[origin].read_request(dumps({**NAMED[origin], **fields}), brief)
 
 
 def target_of(name: str) -> Target:
@@ -77,14 +82,14 @@ def asked(origin: str, request: Request | None = None, brief: Brief = BRIEF) -> 
 def written(one: str, other: str, fields: Fields) -> Fields:
     """What becomes of a client's request, for people."""
     try:
-        request = read(one, fields)
+        request, left = without_traces(read(one, fields), other)
         out = DIALECTS[other].write_request(request, target_of(other))
     except CannotHold as error:
         return {"not for this target": error.text, "param": error.param}
     except BadRequest as error:
         return {"refused": error.text, "param": error.param}
     found: Fields = {"body": orjson.loads(out.body)}
-    if dropped := [DIALECTS[one].spelled(name) for name in told(out.dropped)]:
+    if dropped := [DIALECTS[one].spelled(name) for name in told([*left, *out.dropped])]:
         found["dropped"] = dropped
     for name in ("names", "shaped_by", "headers"):
         if value := getattr(out, name):

@@ -30,6 +30,11 @@ HARD = {
 """A schema with all that Gemini's older field does not take."""
 
 
+BARE = {"type": "object"}
+LISTS = {"type": "object", "properties": {"cities": {"type": "array"}}}
+"""Of these OpenAI refuses the one without `properties` and the other without `items`."""
+
+
 def chat(*messages: Any, **more: Any) -> Fields:
     """A request of Chat Completions; a string is what the user says."""
     return {"messages": [_chat(each) for each in messages or ("Hi",)], **more}
@@ -273,6 +278,12 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "anthropic": claude(tools=[claude_tool(schema=HARD)]),
         "gemini": gemini(tools=declared(schema=HARD)),
     },
+    "36: schemas that say little": {
+        "openai_chat": chat(tools=[chat_tool(schema=BARE), chat_tool("lists", LISTS)]),
+        "openai_responses": responses(tools=[flat_tool(schema=BARE), flat_tool("lists", LISTS)]),
+        "anthropic": claude(tools=[claude_tool(schema=BARE), claude_tool("lists", LISTS)]),
+        "gemini": gemini(tools=declared(schema=BARE) + declared("lists", LISTS)),
+    },
     "37: a result that looks like a reference": {
         "openai_chat": chat("Go.", chat_call(("c1", "Oslo")), chat_result("c1", '{"$ref":"#/x"}')),
         "openai_responses": responses("Go.", item_call("c1", "Oslo"), item_result("c1", '{"$ref":"#/x"}')),
@@ -304,6 +315,45 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "anthropic": claude(tools=CLAUDE_TOOLS, tool_choice={"type": "any"}),
         "gemini": gemini(tools=declared(), toolConfig={"functionCallingConfig": {"mode": "ANY"}}),
     },
+    "38: some of the tools may be called": {
+        "openai_chat": chat(
+            tools=[*CHAT_TOOLS, chat_tool("time"), chat_tool("place")],
+            tool_choice={
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "auto",
+                    "tools": [
+                        {"type": "function", "function": {"name": "weather"}},
+                        {"type": "function", "function": {"name": "time"}},
+                    ],
+                },
+            },
+        ),
+        "openai_responses": responses(
+            tools=[*FLAT_TOOLS, flat_tool("time"), flat_tool("place")],
+            tool_choice={
+                "type": "allowed_tools",
+                "mode": "auto",
+                "tools": [{"type": "function", "name": "weather"}, {"type": "function", "name": "time"}],
+            },
+        ),
+    },
+    "38: some of the tools are forced": {
+        "openai_responses": responses(
+            tools=[*FLAT_TOOLS, flat_tool("time"), flat_tool("place")],
+            tool_choice={
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "weather"}, {"type": "function", "name": "time"}],
+            },
+        ),
+        "gemini": gemini(
+            tools=[*declared(), *declared("time"), *declared("place")],
+            toolConfig={
+                "functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["weather", "time"]}
+            },
+        ),
+    },
     "38: no tool may be called": {
         "openai_chat": chat(tools=CHAT_TOOLS, tool_choice="none"),
         "openai_responses": responses(tools=FLAT_TOOLS, tool_choice="none"),
@@ -320,6 +370,53 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         "openai_responses": responses(tools=[{"type": "web_search"}, *FLAT_TOOLS]),
         "anthropic": claude(tools=[{"type": "web_search_20250305", "name": "web_search"}, *CLAUDE_TOOLS]),
         "gemini": gemini(tools=[{"googleSearch": {}}, *declared()]),
+    },
+    "40: what a search of the vendor's left in the history": {
+        "openai_responses": responses(
+            "News?",
+            {
+                "type": "web_search_call",
+                "id": "ws_1",
+                "status": "completed",
+                "action": {"type": "search", "query": "news"},
+            },
+            {"role": "assistant", "content": "Rain."},
+            "And?",
+        ),
+        "anthropic": claude(
+            "News?",
+            says(
+                {
+                    "type": "server_tool_use",
+                    "id": "srvtoolu_1",
+                    "name": "web_search",
+                    "input": {"query": "news"},
+                },
+                {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+                words("Rain."),
+            ),
+            "And?",
+        ),
+        "gemini": gemini(
+            "Sum?",
+            model(
+                {"executableCode": {"language": "PYTHON", "code": "print(2 + 2)"}},
+                {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "4"}},
+                {"text": "It is 4."},
+            ),
+            "And?",
+        ),
+    },
+    "40: a search of the vendor's that no word followed": {
+        "openai_responses": responses(
+            "News?",
+            {
+                "type": "web_search_call",
+                "id": "ws_1",
+                "status": "completed",
+                "action": {"type": "search", "query": "news"},
+            },
+        ),
     },
     "41 42 44 45: thoughts of the vendor that the client knows, before a call": {
         "openai_chat": chat(
@@ -475,6 +572,22 @@ REQUESTS: dict[str, dict[str, Fields]] = {
             )
         ),
     },
+    "48: a picture that the model made": {
+        "openai_responses": responses(
+            "Draw.",
+            {
+                "type": "image_generation_call",
+                "id": "ig_1",
+                "status": "completed",
+                "result": PNG,
+                "output_format": "png",
+            },
+            "Now in red.",
+        ),
+        "gemini": gemini(
+            "Draw.", model({"inlineData": {"mimeType": "image/png", "data": PNG}}), "Now in red."
+        ),
+    },
     "49: a document": {
         "openai_chat": chat(
             hears(
@@ -504,6 +617,19 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         ),
         "gemini": gemini(user({"inlineData": {"mimeType": "application/pdf", "data": PDF}})),
     },
+    "36 49: a document to cite, and a tool with examples": {
+        "anthropic": claude(
+            hears(
+                {
+                    "type": "document",
+                    "source": {"type": "text", "media_type": "text/plain", "data": "It rains."},
+                    "context": "Of today.",
+                    "citations": {"enabled": True},
+                },
+            ),
+            tools=[claude_tool(input_examples=[{"city": "Oslo"}], eager_input_streaming=True)],
+        ),
+    },
     "49: a sound": {
         "openai_chat": chat(hears({"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}})),
         "gemini": gemini(user({"inlineData": {"mimeType": "audio/wav", "data": WAV}})),
@@ -528,7 +654,13 @@ REQUESTS: dict[str, dict[str, Fields]] = {
             "Go.",
             instructions="One.",
         ),
-        "anthropic": claude("Hi", system=[words("One."), words("Two.")]),
+        "anthropic": claude(
+            "Hi",
+            says(words("Yes?")),
+            "Go.",
+            {"role": "system", "content": "Three."},
+            system=[words("One."), words("Two.")],
+        ),
         "gemini": gemini(systemInstruction={"parts": [{"text": "One."}, {"text": "Two."}]}),
     },
     "50 51: marks of what is to be cached": {
@@ -554,6 +686,11 @@ REQUESTS: dict[str, dict[str, Fields]] = {
         ),
         "anthropic": claude(says(words("Hello.")), says(words("Well?")), "Hi"),
         "gemini": gemini(model({"text": "Hello."}), model({"text": "Well?"}), "Hi"),
+    },
+    "52: the model's words in the pieces of a stream": {
+        "gemini": gemini(
+            "Hi", model({"text": "Hello."}), model({"text": "\n\n"}), model({"text": "Well?"}), "Go."
+        ),
     },
     "52: the model's own words last": {
         "openai_chat": chat("Hi", {"role": "assistant", "content": "I say:"}),
@@ -611,5 +748,8 @@ REQUESTS: dict[str, dict[str, Fields]] = {
     },
     "65: an answer that the vendor holds": {
         "openai_responses": responses("On.", previous_response_id="resp_1"),
+    },
+    "65: a beginning that the vendor holds": {
+        "gemini": gemini("On.", cachedContent="cachedContents/1"),
     },
 }

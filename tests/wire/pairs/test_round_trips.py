@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tests.counts import count
-from tests.wire.pairs.kit import BRIEF, PAIRS, PUBLIC, target_of
+from tests.wire.pairs.kit import BRIEF, PAIRS, PUBLIC, asked, read, target_of
+from tests.wire.pairs.requests import function_response, gemini, item_result, responses, user
 from wire import DIALECTS
+from wire.neutral.events import Choice, Finish, Over, Reply, Start
 from wire.neutral.keepsakes import Keepsake, restored
 from wire.neutral.parts import Media, Part, Signature, Text, Thinking, ToolCall, ToolResult, Turn
-from wire.neutral.requests import Effort, Request, Tool
+from wire.neutral.requests import Effort, Request, Target, Tool
 
 WORDS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=8)
 ARGUMENTS = st.dictionaries(WORDS, WORDS | st.integers(-9, 9) | st.lists(WORDS, max_size=2), max_size=2)
@@ -107,3 +109,20 @@ def test_signed_thoughts_that_a_clients_format_lost_are_put_back(vendor: str, cl
     signed = [part.signature for part in found if isinstance(part, Thinking | ToolCall) and part.signature]
     assert [each.value for each in signed] == ["c2ln"]
     assert [part.name for part in found if isinstance(part, ToolCall)] == ["weather"]
+
+
+@pytest.mark.parametrize("client", ["openai_responses", "gemini"])
+def test_thoughts_that_are_not_signed_come_back_to_a_vendor_that_wants_them(client: str) -> None:
+    parts = (Thinking("Hm."), ToolCall("call_1", "weather", "{}"))
+    question = Request(client, PUBLIC, (), effort=Effort(True, "high", shown=True), tools=TOOLS)
+    reply = Reply(Start("up1"), (Choice(parts, Finish("tool_calls")),), Over())
+    told = orjson.loads(DIALECTS[client].write_reply(reply, asked(client, question)))
+    history = (
+        responses("Go.", *told["output"], item_result("call_1", "rain"))
+        if client == "openai_responses"
+        else gemini("Go.", told["candidates"][0]["content"], user(function_response({"output": "rain"})))
+    )
+    target = Target("deepseek-reasoner", quirks=frozenset({"reasoning_content"}))
+    body = orjson.loads(DIALECTS["openai_chat"].write_request(read(client, history), target).body)
+    (said,) = [each for each in body["messages"] if each["role"] == "assistant"]
+    assert said["reasoning_content"] == "Hm."

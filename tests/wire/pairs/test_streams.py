@@ -58,8 +58,9 @@ def test_the_official_library_adds_a_stream_up_to_the_whole_answer(
 ) -> None:
     out, watch = streamed(upstream, client, [stream])
     if watch.error is not None:
-        # Arguments that are no JSON have no place with Anthropic and Gemini: case 28.
-        assert client in {"anthropic", "gemini"}
+        # Arguments that are no JSON have no place with Anthropic and Gemini (case 28), and a call that Gemini
+        # itself could not read has none in Chat either (59).
+        assert client in {"anthropic", "gemini"} or (upstream, client) == ("gemini", "openai_chat")
         return
     assert clients.ADDED_UP[client](out) == clients.WHOLE[client](folded(upstream, client, stream))
 
