@@ -137,6 +137,6 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Says plainly what was left out."""
     for package, number in config.stash.get(left_out, {}).items():
-        debian = "nodejs npm, then make agents" if package == AGENTS else package
+        debian = "nodejs npm, of node 20 or newer; then make agents" if package == AGENTS else package
         hint = f"(Debian: apt-get install {debian})"
         terminalreporter.write_line(f"left out: {number} tests that need {package} {hint}")

@@ -18,6 +18,8 @@ from consumers.snippets import snippets
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "node_modules" / ".bin"
 MADE = HERE / "node_modules" / ".made"
+NODE = 20
+"""What Gemini CLI needs at least."""
 SECONDS = 60
 """After which a run is ended."""
 QUIET = {
@@ -36,8 +38,12 @@ QUIET = {
 
 
 def installed() -> bool:
-    """Whether `make agents` was run, and node is here to run what it installed."""
-    return MADE.is_file() and shutil.which("node") is not None
+    """Whether `make agents` was run, and there is a node that is new enough for all that it installed."""
+    node = shutil.which("node")
+    if node is None or not MADE.is_file():
+        return False
+    version = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout
+    return int(version.strip("v\n").partition(".")[0]) >= NODE
 
 
 @dataclass(frozen=True)
