@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help run test proof bench lint
+.PHONY: help run test proof bench agents lint
 
 # Modules are compiled once, not by each process of each run: for pytest alone that is ten seconds of each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -11,6 +11,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+AGENTS := tests/agents
 ADDRESS := $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 help: ## list the targets
@@ -29,6 +30,8 @@ proof: $(VENV)/.dev ## run the same tests at full counts and write docs/proof.md
 
 bench: $(VENV)/.dev ## measure what the relay costs beside a bare control (BENCH= options, --help lists them)
 	$(BIN)/python -m bench $(BENCH)
+
+agents: $(AGENTS)/node_modules/.made ## install the coding agents that some tests run (npm, 740 MB)
 
 lint: $(VENV)/.dev ## check style, types and migrations
 	$(BIN)/ruff check .
@@ -61,4 +64,11 @@ $(VENV)/.runtime: requirements.txt | $(BIN)/pip
 $(VENV)/.dev: requirements-dev.txt | $(BIN)/pip
 	@echo "Installing what tests and checks need into $(VENV) ..."
 	@$(PIP) -r $<
+	@touch $@
+
+# Of all the packages' scripts only the one that puts the agent's own program in its place is run.
+$(AGENTS)/node_modules/.made: $(AGENTS)/package.json $(AGENTS)/package-lock.json
+	@echo "Installing the agents into $(AGENTS)/node_modules ..."
+	@npm ci --prefix $(AGENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@npm rebuild --prefix $(AGENTS) --loglevel=error @anthropic-ai/claude-code
 	@touch $@

@@ -69,6 +69,7 @@ def snippets(base: str, *, secret: str = PLACEHOLDER, model: str = ANY_MODEL) ->
             f'export ANTHROPIC_BASE_URL="{base}"\n'
             f'export ANTHROPIC_AUTH_TOKEN="{secret}"\n'
             f'export ANTHROPIC_MODEL="{model}"\n'
+            f'export ANTHROPIC_DEFAULT_HAIKU_MODEL="{model}"\n'
             "claude",
         ),
         Snippet(
@@ -86,6 +87,9 @@ def snippets(base: str, *, secret: str = PLACEHOLDER, model: str = ANY_MODEL) ->
         Snippet(
             "Gemini CLI",
             "shell",
+            "[ -e ~/.gemini/settings.json ] || { mkdir -p ~/.gemini && \\\n"
+            """  echo '{"security": {"auth": {"selectedType": "gemini-api-key"}}}' """
+            "> ~/.gemini/settings.json; }\n"
             f'export GOOGLE_GEMINI_BASE_URL="{base}"\n'
             f'export GEMINI_API_KEY="{secret}"\n'
             f'gemini --model "{model}"',

@@ -193,14 +193,17 @@ def _calls(ask: Ask, options: Options) -> tuple[Call, ...]:
 
 def _distinct(call: Call, number: int, ask: Ask, tag: str) -> Call:
     """A strict answer's call: its id is the answer's, its texts are its own, so that no other call's
-    signature or result can stand in its place unseen."""
+    signature or result can stand in its place unseen. It gives the arguments that the schema requires, where
+    it requires any."""
     schema = next((tool.schema for tool in ask.tools if tool.name == call.name), {})
     fields = schema.get("properties") or {}
+    required = set(schema.get("required") or fields)
     arguments = {
         name: f"{value} {ask.rounds + 1}.{number + 1}"
         if isinstance(value, str) and not {"enum", "const"} & fields[name].keys()
         else value
         for name, value in call.arguments.items()
+        if name in required
     }
     return Call(f"{tag}{number:02d}", call.name, arguments)
 

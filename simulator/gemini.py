@@ -62,11 +62,12 @@ def _thought(text: str) -> dict[str, Any]:
 
 
 def _tail(answer: Answer) -> list[dict[str, Any]]:
-    """Tool calls come whole, in one part each; the first carries the signature of the thoughts before it."""
+    """Tool calls come whole, in one part each; the first carries the signature of the thoughts before it, and
+    where the vendor is strict, always one: it wants it back."""
     parts: list[dict[str, Any]] = [
         {"functionCall": {"id": call.id, "name": call.name, "args": call.arguments}} for call in answer.calls
     ]
-    if answer.thoughts and parts:
+    if (answer.thoughts or answer.tag) and parts:
         parts[0]["thoughtSignature"] = _signature(answer, parts[0])
     return parts
 

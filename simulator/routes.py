@@ -158,7 +158,8 @@ def generate(vendor: Vendor, seen: Seen, dialect: str, ask: Ask) -> Play:
     if not vendor.control:
         options = options.modest()
     if options.strict:
-        TABLES[dialect].check(ask.body)
+        betas = [name.strip() for name in (seen.header("anthropic-beta") or "").split(",")]
+        TABLES[dialect].check({**ask.body, "betas": betas} if dialect == "anthropic" else ask.body)
     if part := pupil.refused(ask, options.refuses):
         return refusal("400-parameter", dialect, text=f"This model does not support {part}.")
     if dialect == "openai_responses":

@@ -13,14 +13,17 @@ import pytest
 from pytest_django import Settings
 
 from tests import servers
+from tests.agents import programs
 from tests.counts import PROOF
 from tests.grouping import Scheduling
 from tests.programs import environment, manage
 
+AGENTS = "the coding agents"
 NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "postgres": (servers.postgres_binaries, "postgresql"),
     "redis": (servers.redis_binary, "redis-server"),
     "browser": (servers.chromium_binary, "chromium"),
+    "agents": (programs.installed, AGENTS),
 }
 """Fixture or marker -> what tells whether its program is here, and the program's Debian package."""
 
@@ -134,5 +137,6 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Says plainly what was left out."""
     for package, number in config.stash.get(left_out, {}).items():
-        hint = f"(Debian: apt-get install {package})"
+        debian = "nodejs npm, of node 20 or newer; then make agents" if package == AGENTS else package
+        hint = f"(Debian: apt-get install {debian})"
         terminalreporter.write_line(f"left out: {number} tests that need {package} {hint}")

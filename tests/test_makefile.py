@@ -48,7 +48,7 @@ def python(folder: Path, name: str, script: str) -> None:
 def test_help_lists_every_target(bare: Path) -> None:
     ended = make(bare, path=bare / "bin")
     targets = re.findall(r"^  make (\w+) +\S", ended.stdout, re.MULTILINE)
-    assert targets == ["help", "run", "test", "proof", "bench", "lint"]
+    assert targets == ["help", "run", "test", "proof", "bench", "agents", "lint"]
 
 
 @pytest.mark.parametrize("target", ["run", "test"])

@@ -24,6 +24,10 @@ _ID = re.compile(r"[a-zA-Z0-9_-]+")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _THOUGHTS = ("thinking", "redacted_thinking")
 _SYSTEM_TURNS = re.compile(r"claude-(opus-(4-[89]|5)|fable|mythos|(sonnet|haiku)-(5-5|[6-9]))")
+_SYSTEM_BETA = "mid-conversation-system-2026-04-07"
+"""What Claude Code sends to models that it takes for newer ones (those of the documents' page
+build-with-claude/mid-conversation-system-messages); a name that is none of Claude's passes for
+one."""
 _FIELDS = words(
     "model messages max_tokens system stream tools tool_choice thinking temperature top_p top_k "
     "stop_sequences metadata service_tier output_config output_format cache_control container "
@@ -99,8 +103,8 @@ def _fields(body: Body) -> Iterator[Broken]:
     _REFERENCE,
 )
 def _roles(body: Body) -> Iterator[Broken]:
-    before = ""
-    newer = _SYSTEM_TURNS.search(str(body.get("model", "")))
+    before, model = "", str(body.get("model", ""))
+    newer = _SYSTEM_TURNS.search(model) or ("claude" not in model and _SYSTEM_BETA in body.get("betas", ()))
     for where, role, _ in messages(body):
         if role not in ("user", "assistant") and not (newer and role == "system" and before != "assistant"):
             yield Broken(f"{where}.role: Input should be 'user' or 'assistant'")

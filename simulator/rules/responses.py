@@ -30,8 +30,10 @@ _FIELDS = words(
     "model input instructions stream stream_options tools tool_choice parallel_tool_calls max_output_tokens "
     "temperature top_p top_logprobs reasoning text store include metadata previous_response_id conversation "
     "truncation service_tier user safety_identifier prompt_cache_key prompt_cache_retention background "
-    "prompt max_tool_calls context_management moderation"
+    "prompt max_tool_calls context_management moderation client_metadata"
 )
+"""Those of the reference; and `client_metadata`, which Codex always sends (github.com/openai/codex,
+codex-rs/codex-api/src/common.rs, `ResponsesApiRequest`)."""
 
 
 def items(body: Body) -> list[tuple[str, str, Body]]:

@@ -341,6 +341,63 @@ def test_what_breaks_a_rule_is_refused(name: str, change: Callable[[Body], objec
     assert refused.value.rule.name == name
 
 
+SYSTEM = {"role": "system", "content": "Be brief."}
+BETA = ["claude-code-20250219", "mid-conversation-system-2026-04-07"]
+
+
+@pytest.mark.parametrize(
+    ("model", "betas", "taken"),
+    [
+        ("claude-opus-4-8", [], True),
+        ("claude-haiku-4-5", [], False),
+        ("claude-haiku-4-5", BETA, False),
+        ("sim", [], False),
+        ("sim", BETA, True),
+    ],
+)
+def test_a_system_message_amid_the_others_is_for_models_that_know_it(
+    model: str, betas: list[str], taken: bool
+) -> None:
+    body = opening("anthropic", model) | {"betas": betas}
+    body["messages"].append(SYSTEM)
+    if taken:
+        TABLES["anthropic"].check(body)
+    else:
+        with pytest.raises(BrokenRuleError, match="role: Input should be 'user' or 'assistant'"):
+            TABLES["anthropic"].check(body)
+
+
+@pytest.mark.parametrize("beta", ["", ",".join(BETA)])
+async def test_a_beta_is_taken_from_its_header(vendor: Simulator, beta: str) -> None:
+    body = opening("anthropic")
+    body["messages"].append(SYSTEM)
+    headers = {"x-api-key": "sk-a", "anthropic-version": "2023-06-01", "anthropic-beta": beta}
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+        answer = await http.post(f"{vendor.url}/v1/messages", json=body)
+    assert answer.status_code == (200 if beta else 400)
+
+
+def test_what_codex_tells_of_itself_is_taken() -> None:
+    TABLES["openai_responses"].check(opening("openai_responses") | {"client_metadata": {"x-codex": "1"}})
+
+
+def test_gemini_signs_the_call_that_it_wants_signed_without_thoughts_too() -> None:
+    plain = "sim.strict.tools-2.steps-2"
+    body = answered("gemini", opening("gemini", plain), plain)
+    TABLES["gemini"].check(body)
+    signatures = [part.get("thoughtSignature") for part in body["contents"][1][P] if "functionCall" in part]
+    assert [bool(signature) for signature in signatures] == [True, False]
+
+
+def test_a_call_has_the_arguments_that_its_schema_requires() -> None:
+    body = opening("anthropic")
+    body["tools"][0]["input_schema"] = {
+        **SCHEMA, "properties": {**SCHEMA["properties"], "days": {"type": "integer"}},
+    }  # fmt: skip
+    (call, _) = [block for block in answered("anthropic", body)[M][1][C] if block["type"] == "tool_use"]
+    assert call["input"] == {"city": "Paris 1.1"}
+
+
 def test_thoughts_that_no_longer_fit_are_left_out_for_who_asks_for_it() -> None:
     body = looped("anthropic")
     body["messages"][0]["content"] = "hello you"

@@ -43,7 +43,7 @@ class _Slots:
         self._thinks = effort is not None and effort.enabled is not False
         self._shown = self._thinks and effort is not None and effort.shown is not False
         self._order = OneByOne()
-        self._lower = Lower(NAME, thinking=self._thinks)
+        self._lower = Lower(NAME, thinking=self._thinks, trailing=False)
         self.silent: int | None = None
         """The thought that is being told without its words, or not at all."""
 

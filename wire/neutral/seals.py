@@ -69,11 +69,15 @@ class Lower:
     """Gives signatures on text and on calls, for which a client's format has no slot, thinking of their own
     to stand on: before a call, behind text. To be fed one part after another (`order.OneByOne`); `restored`
     is its reverse. `thinking` False drops them instead: the client asked for none, and the relay keeps those
-    of calls itself."""
+    of calls itself. `trailing` False drops one behind which nothing is told: for clients that take an
+    answer's last part for its words."""
 
-    def __init__(self, origin: str, *, thinking: bool) -> None:
+    def __init__(self, origin: str, *, thinking: bool, trailing: bool = True) -> None:
         self._origin = origin
         self._thinking = thinking
+        self._trailing = trailing
+        self._behind: dict[int, Signature] = {}
+        """Signatures of texts that wait for another part, by choice."""
         self._added: dict[int, int] = {}
         """Parts added so far, by choice."""
         self._text = False
@@ -84,6 +88,8 @@ class Lower:
         """The events, with parts added and counted anew."""
         if isinstance(event, PartStart):
             part, signature = _unsigned(event.part)
+            if (waiting := self._behind.pop(event.choice, None)) is not None:
+                yield from self._stand(event.index, waiting, "last", event.choice)
             if signature is not None and isinstance(part, ToolCall):
                 yield from self._stand(event.index, signature, "next", event.choice)
             self._text = isinstance(part, Text)
@@ -91,7 +97,10 @@ class Lower:
             yield PartStart(self._at(event), part, event.choice)
         elif isinstance(event, PartEnd) and self._text:
             yield PartEnd(self._at(event), None, event.extras, event.choice)
-            if (signature := event.signature or self._signature) is not None:
+            signature = event.signature or self._signature
+            if signature is not None and not self._trailing:
+                self._behind[event.choice] = signature
+            elif signature is not None:
                 yield from self._stand(event.index + 1, signature, "last", event.choice)
         elif isinstance(event, PartEnd | PartDelta):
             yield msgspec.structs.replace(event, index=self._at(event))

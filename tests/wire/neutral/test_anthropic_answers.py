@@ -573,14 +573,26 @@ def test_case_43_a_foreign_signature_travels_sealed() -> None:
     assert (call["name"], other["name"]) == ("f", "g")
 
 
+TEXTS_SIGNED = (
+    part_events(0, Text(""), "Hi", signature=SIGNED),
+    part_events(0, Text("", signature=SIGNED), "Hi"),
+)
+
+
 def test_case_43_the_signature_of_a_text_stands_behind_it() -> None:
-    for text in (
-        part_events(0, Text(""), "Hi", signature=SIGNED),
-        part_events(0, Text("", signature=SIGNED), "Hi"),
-    ):
-        said, carrier = told_alike(answer(text), asked(effort=THINKS))["content"]
-        assert said["text"] == "Hi"
+    for text in TEXTS_SIGNED:
+        events = answer(text, part_events(1, Text(""), "there"))
+        said, carrier, rest = told_alike(events, asked(effort=THINKS))["content"]
+        assert (said["text"], rest["text"]) == ("Hi", "there")
         assert opened(carrier["data"], "anthropic") == (SIGNED, "last")
+
+
+def test_an_answer_that_ends_in_words_has_them_in_its_last_block() -> None:
+    """Claude Code prints the text of the last block, and nothing where that is no text."""
+    for text in TEXTS_SIGNED:
+        assert [block["type"] for block in told_alike(answer(text), asked(effort=THINKS))["content"]] == [
+            "text"
+        ]
 
 
 def test_thoughts_without_words_come_as_redacted_ones_and_without_a_signature_not_at_all() -> None:
