@@ -55,7 +55,7 @@ class Shedding:
 
     Once the loop is late (95th percentile of a second above `max_lag`), requests are let in at a rate: as
     TCP's BBR does, by the most that was delivered of late, somewhat more to find out whether there is room,
-    and less the later the loop is right now; few beyond half of `max_lag`. What is let in is dealt out in order of
+    and less the later the loop is right now; few beyond `max_lag`. What is let in is dealt out in order of
     rank.
     """
 
@@ -187,7 +187,7 @@ class Shedding:
 
     def _steer(self, late: float, now: float) -> None:
         best = max((pace for _, pace in self._paces), default=0.0)
-        share = max(LESS, MORE * (1 - late / (self._max_lag / 2)))
+        share = max(LESS, MORE * (1 - late / self._max_lag))
         self.rate = max(best, BEST_LEAST) * share
         self._deal(now)
         if now - self._refused_at > AFTER:
