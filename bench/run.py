@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -127,26 +128,24 @@ def load(ask: Ask, core: int, look: Callable[[], None] = lambda: None) -> Seen:
 
     Raises RuntimeError with its last words.
     """
-    with _client(ask, core) as client:
-        while True:
-            try:
-                # Not poll(): what nobody reads from the pipe stops the client once the pipe is full.
-                out, errors = client.communicate(timeout=0.2)
-                break
-            except subprocess.TimeoutExpired:
-                look()
-    if client.returncode:
-        raise RuntimeError(f"the client failed: {errors[-600:]}")
-    return Seen(**json.loads(out))
-
-
-def _client(ask: Ask, core: int) -> subprocess.Popen[str]:
-    client = subprocess.Popen(
-        [sys.executable, "-m", "bench.load", json.dumps(asdict(ask))],
-        cwd=servers.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    os.sched_setaffinity(client.pid, {core})
-    return client
+    # Files, not pipes: what nobody reads from a pipe stops the client once it is full.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(
+            [sys.executable, "-m", "bench.load", json.dumps(asdict(ask))],
+            cwd=servers.ROOT, stdout=out, stderr=errors,
+        ) as client:  # fmt: skip
+            os.sched_setaffinity(client.pid, {core})
+            while True:
+                try:
+                    client.wait(timeout=0.2)
+                    break
+                except subprocess.TimeoutExpired:
+                    look()
+        if client.returncode:
+            errors.seek(0)
+            raise RuntimeError(f"the client failed: {errors.read()[-600:].decode('utf-8', 'replace')}")
+        out.seek(0)
+        return Seen(**json.loads(out.read()))
 
 
 def memory(folder: Path, cores: tuple[int, int], streams: int = MEMORY.at_once) -> dict[str, float]:
