@@ -174,8 +174,8 @@ class _Choosing:
             choice = {"type": _CHOICES[asked.mode]}
             if asked.mode == "named":
                 choice["name"] = fitted(asked.name, longest=LONGEST_NAME)
-        names = {tool.get("name") for tool in tools}
-        if choice is not None and choice.get("name", next(iter(names))) not in names:
+        names = [tool.get("name") for tool in tools]  # as the client wrote them: some are no names
+        if choice is not None and choice.get("name", names[0]) not in names:
             choice = None  # a built-in tool of another vendor, which is left out and told already
         if self.shaped_by:
             alone = len(tools) == 1 or (choice or {}).get("type") == "none"

@@ -198,6 +198,8 @@ class Decoder:
 
     def _delta(self, text: str, event: Mapping[str, Any], delta: str) -> Iterator[Event]:
         item = self._find(event, _OWNERS[text])
+        if item.over:  # nobody would end what began behind the item's own end
+            return
         if item.kind == "reasoning":
             yield from self._think(item, text, _number(event, _PLACES[text]), delta)
             return

@@ -39,9 +39,14 @@ class _Seal(msgspec.Struct, array_like=True):
 _READ = msgspec.msgpack.Decoder(_Seal)
 
 
+def _clean(text: str) -> str:
+    """A text without lone surrogates, which no signature has."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def sealed(signature: Signature, on: On = "own") -> str:
     """A foreign signature for a slot of another format."""
-    told = _Seal(signature.origin, signature.value, signature.id, on)
+    told = _Seal(signature.origin, _clean(signature.value), _clean(signature.id), on)
     return base64.b64encode(_PLAIN + msgspec.msgpack.encode(told)).decode()
 
 

@@ -1245,3 +1245,11 @@ def test_whatever_a_client_sends_is_read_or_a_bad_request(block: int) -> None:
         read_well += 1
         json.loads(written.body)
     assert read_well
+
+
+@pytest.mark.parametrize("name", [["x"], {"a": 1}, 7, None])
+def test_a_built_in_tool_may_have_anything_for_a_name(name: object) -> None:
+    tools = [{"type": "computer_20251124", "name": name}, {"name": "f", "input_schema": {"type": "object"}}]
+    asked = read({"tools": tools, "tool_choice": {"type": "tool", "name": "f"}})
+    body, _ = write(asked)
+    assert [tool.get("name") for tool in body["tools"]] == [name, "f"]

@@ -830,6 +830,21 @@ def any_event(rng: random.Random) -> Any:
     )
 
 
+def test_a_delta_behind_the_end_of_its_item_begins_nothing() -> None:
+    done = {
+        "type": "response.output_item.done",
+        "output_index": 0,
+        "item": {"type": "message", "id": "m", "content": []},
+    }
+    late = {"type": "response.output_text.delta", "item_id": "m", "content_index": 0, "delta": "late"}
+    decoder, events = RESPONSES.decoder(QUESTION), list[Event]()
+    for event in (done, late):
+        data = json.dumps(event).encode()
+        events += decoder.feed(Frame(data, "", data))
+    reply = fold([*events, *decoder.finish(), Over()])
+    assert [choice.parts for choice in reply.choices] == [()]
+
+
 @pytest.mark.parametrize("seed", range(count(5, 100)))
 def test_a_hostile_stream_is_an_answer_or_a_bad_frame(seed: int) -> None:
     rng = random.Random(seed)

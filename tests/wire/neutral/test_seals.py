@@ -70,3 +70,8 @@ def test_signed_calls_and_text_get_thinking_to_stand_on_and_get_their_signatures
 def test_a_client_that_asked_for_no_thinking_gets_none() -> None:
     call = ToolCall("call_1", "look", "{}", signature=GEMINI)
     assert lowered(call, thinking=False) == (ToolCall("call_1", "look", "{}"),)
+
+
+def test_half_a_character_in_a_vendors_signature_is_sealed_as_a_question_mark() -> None:
+    text = sealed(Signature("gemini", "a\ud83d", "\ude00b"))
+    assert opened(text, "anthropic")[0] == Signature("gemini", "a?", "?b")
