@@ -21,8 +21,8 @@ run: $(VENV)/.runtime ## set everything up, start the relay, show a first reques
 	@exec $(BIN)/python manage.py run $(ADDRESS)
 
 test: $(VENV)/.dev ## run every test, those of the database on PostgreSQL too
-	$(BIN)/python -m pytest -q -n 4 --dist loadgroup
-	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -q -n 3 --dist loadgroup -m database
+	$(BIN)/python -m pytest -q -n 3 --dist loadgroup
+	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m database
 
 proof: $(VENV)/.dev ## run the same tests at full counts and write docs/proof.md
 	AETHER_PROOF=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -p tests.proof

@@ -84,7 +84,7 @@ def visit(
         color_scheme="dark" if dark else "light",
         locale="en-US",
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)  # a machine that runs other tests beside may be slow
     if user is not None:
         client = Client()
         client.force_login(user)
