@@ -16,7 +16,7 @@ from relay import headers as header_rules
 from relay.affinity import Session
 from relay.call import Call
 from relay.context import AttemptLog, StreamContext
-from relay.conversion import Conversion, Converter, Unfit, own_words
+from relay.conversion import Conversion, Converter, Unfit, has_seals, unsealed
 from relay.engine import Engine
 from relay.errors import SOON, Exhausted, Refused, RelayError, UpstreamFailure, some_of
 from relay.failover import CALLER, Failed, final_fault, judge, meant, wait_told
@@ -225,8 +225,8 @@ async def _attempt(job: Job, target: Target, log: AttemptLog, slot: Slot, take: 
         body = Sendable(conversion.written.body, len(conversion.written.body))
     elif job.route.method == "POST":
         body = job.payload.outgoing(target, brief)
-        if isinstance(body.data, bytes):
-            data = await own_words(body.data, target, brief)
+        if isinstance(body.data, bytes) and has_seals(body.data, brief):
+            data = await unsealed(body.data, target, brief)
             body = Sendable(data, len(data))
     if body is not None:
         log.bytes_sent = body.size

@@ -90,12 +90,15 @@ class Conversion(msgspec.Struct, eq=False):
         return answer
 
 
-async def own_words(body: bytes, target: Target, brief: Brief) -> bytes:
-    """A request of the target's own format. One whose history holds what another vendor has signed, as an
-    answer in between came by conversion, is written anew without: this vendor would refuse it (conversion.md,
-    44). Any other is the body itself."""
-    if brief.kind not in (GENERATE, COUNT_TOKENS) or MARK not in body:
-        return body
+def has_seals(body: bytes, brief: Brief) -> bool:
+    """Whether the history in a request holds what another vendor than that of its own format has signed, as
+    an answer in between came by conversion."""
+    return MARK in body and brief.kind in (GENERATE, COUNT_TOKENS)
+
+
+async def unsealed(body: bytes, target: Target, brief: Brief) -> bytes:
+    """A request of the target's own format, written anew without what others have signed: its vendor would
+    refuse that (conversion.md, 44)."""
     return await asyncio.to_thread(_unsealed, body, target, brief)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from django.conf import settings
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
@@ -24,6 +25,19 @@ ARGUMENTS = (
 WIDE = (1440, 900)
 NARROW = (390, 844)
 FOLDER = os.environ.get("SCREENSHOTS", "")
+LOOKS = {
+    "wide-light": (WIDE, False),
+    "phone-dark": (NARROW, True),
+    "wide-dark": (WIDE, True),
+    "phone-light": (NARROW, False),
+}
+"""Size of the window, and whether it is dark."""
+
+
+def in_looks(*few: str) -> pytest.MarkDecorator:
+    """Has a test run in these looks, as its `size` and `dark`; in all of them where pictures are wanted."""
+    shown = list(LOOKS) if FOLDER else few
+    return pytest.mark.parametrize(("size", "dark"), [LOOKS[look] for look in shown], ids=shown)
 
 
 def launch(playwright: Playwright) -> Browser:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from providers.conformance import Conformance
 from providers.models import Endpoint
 from tests.pages import world
-from tests.pages.browser import FOLDER, NARROW, WIDE, visit
+from tests.pages.browser import in_looks, visit
 from tests.pages.test_conformance import address, result
 
 pytestmark = [
@@ -19,17 +19,9 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.xdist_group("browser"),
 ]
-LOOKS = {
-    "phone-dark": (NARROW, True),
-    "wide-light": (WIDE, False),
-    "wide-dark": (WIDE, True),
-    "phone-light": (NARROW, False),
-}
-if not FOLDER:  # the others are for pictures
-    LOOKS = {"phone-dark": LOOKS["phone-dark"]}
 
 
-@pytest.mark.parametrize(("size", "dark"), LOOKS.values(), ids=LOOKS)
+@in_looks("phone-dark")
 def test_a_run_is_followed_to_its_end(
     browser: Browser, live_server: Any, size: tuple[int, int], dark: bool, request: pytest.FixtureRequest
 ) -> None:

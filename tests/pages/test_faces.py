@@ -17,7 +17,7 @@ from playwright.sync_api import Browser
 from providers.models import Key, Provider
 from tests.counts import count
 from tests.pages import world
-from tests.pages.browser import FOLDER, NARROW, WIDE, Visit, visit
+from tests.pages.browser import FOLDER, LOOKS, Visit, in_looks, visit
 from tests.pages.busy import Busy
 from usage.models import Record
 
@@ -64,16 +64,7 @@ def drawn(seen: Visit) -> list[bool]:
     return painted
 
 
-LOOKS = {
-    "wide-light": (WIDE, False),
-    "phone-dark": (NARROW, True),
-    "wide-dark": (WIDE, True),
-    "phone-light": (NARROW, False),
-}
-SHOWN = list(LOOKS)[: 4 if FOLDER else count(2, 4)]
-
-
-@pytest.mark.parametrize(("size", "dark"), [LOOKS[look] for look in SHOWN], ids=SHOWN)
+@in_looks(*list(LOOKS)[: count(2, 4)])
 def test_a_relay_in_use_shows_its_face(
     browser: Browser, live_server: Any, size: tuple[int, int], dark: bool, request: pytest.FixtureRequest
 ) -> None:

@@ -15,7 +15,7 @@ from providers.events import StateEvent
 from providers.machine import EndpointState, KeyState
 from providers.models import Endpoint, Key, Provider
 from tests.pages import world
-from tests.pages.browser import FOLDER, NARROW, WIDE, visit
+from tests.pages.browser import FOLDER, in_looks, visit
 from usage.models import HealthBucket
 from usage.vitals import COARSE, FINE
 
@@ -103,17 +103,7 @@ def test_an_operator_parks_a_key_probes_it_and_takes_it_back(browser: Browser, l
     ]
 
 
-LOOKS = {
-    "phone-dark": (NARROW, True),
-    "wide-light": (WIDE, False),
-    "wide-dark": (WIDE, True),
-    "phone-light": (NARROW, False),
-}
-if not FOLDER:  # the others are for pictures
-    LOOKS = {"phone-dark": LOOKS["phone-dark"]}
-
-
-@pytest.mark.parametrize(("size", "dark"), LOOKS.values(), ids=LOOKS)
+@in_looks("phone-dark")
 def test_health_is_to_be_seen_in_every_look(
     browser: Browser, live_server: Any, size: tuple[int, int], dark: bool, request: pytest.FixtureRequest
 ) -> None:
