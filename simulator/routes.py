@@ -248,7 +248,11 @@ def _status(seen: Seen, dialect: str, made: Made, headers: Headers) -> Play:
         text = _leak(seen, errors.KINDS[fault], dialect) if options.leak else ""
         play = refusal(fault, dialect, text=text, model=made.model)
     if options.retry:
-        value = formatdate(time.time() + 30, usegmt=True) if options.retry == "date" else options.retry
+        value = options.retry
+        if value == "date":
+            now = int(time.time())
+            play.headers.append(("date", formatdate(now, usegmt=True)))
+            value = formatdate(now + 30, usegmt=True)
         play.headers.append(("retry-after", value))
     if options.wait:
         play.before = (options.wait / 1000,)
