@@ -48,7 +48,8 @@ def assert_sums_agree(server: Victim) -> None:
     ):
         columns = ", ".join(f"SUM({name})" for name in SUMS)
         counted = sums(server, f"SELECT {by}, COUNT(*), {columns} FROM {table} GROUP BY 1")
-        assert sums(server, f"SELECT {by}, SUM(requests), {columns} FROM {rollup} GROUP BY 1") == counted
+        added = sums(server, f"SELECT {by}, SUM(requests), {columns} FROM {rollup} GROUP BY 1")
+        assert added == counted, rollup
     attempts = {
         str(row["record_id"]): row["n"]
         for row in server.rows("SELECT record_id, COUNT(*) AS n FROM usage_attempt GROUP BY 1")

@@ -10,6 +10,8 @@ import pytest
 from tests.killer import Template, template
 from tests.relay.conftest import door, pytest_asyncio_loop_factories
 
+pytest.register_assert_rewrite("tests.endings.books")
+
 __all__ = ("door", "pytest_asyncio_loop_factories")
 
 
