@@ -216,7 +216,8 @@ class AnthropicEncoder:
         return b"%b%b}}\n\n" % (self._head, dumps(dumps({"input": text} if part.custom else {}).decode()))
 
     def _finished(self) -> bytes:
-        if self._finish.reason == "malformed_call" or (self._cut and self._finish.reason not in CUT):
+        self._seen.check(self._finish)
+        if self._cut and self._finish.reason not in CUT:
             raise _broken(self._cut)
         return self._stop() if self._cut else b""
 
@@ -225,10 +226,18 @@ class _Seen:
     """What an answer held, as far as its ending must fit it."""
 
     def __init__(self) -> None:
-        self._called = self._refused = False
+        self._called = self._refused = self._said = False
+
+    def check(self, finish: Finish) -> None:
+        """Raises BadFrame for an end that no client may take for an answer's (59, 61)."""
+        if finish.reason == "malformed_call":
+            raise BadFrame("a tool call is malformed")
+        if finish.reason == "other" and not self._said:
+            raise BadFrame(f"the model ended without a word: {finish.native}")
 
     def look(self, part: Part) -> None:
         """Takes one part."""
+        self._said = self._said or not isinstance(part, Thinking | Foreign)
         self._called = self._called or isinstance(part, ToolCall)
         self._refused = self._refused or isinstance(part, Refusal)
 
@@ -247,14 +256,13 @@ def write_reply(reply: Reply, asked: Asked) -> bytes:
     slots, seen = _Slots(asked.request), _Seen()
     told = fold(each for event in unfold(reply) for each in slots.feed(event))
     finish = told.choices[0].finish if told.choices else Finish("stop")
-    if finish.reason == "malformed_call":
-        raise _broken("")
     blocks: list[Out] = []
     for part in told.choices[0].parts if told.choices else ():
         seen.look(part)
         block = _block(part, cut=finish.reason in CUT)
         if block is not None:
             blocks.append(block)
+    seen.check(finish)
     message = _message(reply.start, asked)
     message["content"] = blocks
     message["stop_reason"] = seen.word(finish)
@@ -319,7 +327,7 @@ def _words(part: Text | Refusal | Media) -> str:
 
 
 def _broken(tool: str) -> BadFrame:
-    return BadFrame(f"the call of the tool {tool} is not valid JSON" if tool else "a tool call is malformed")
+    return BadFrame(f"the call of the tool {tool} is not valid JSON")
 
 
 def _sequence(finish: Finish) -> str | None:

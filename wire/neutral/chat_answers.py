@@ -227,6 +227,8 @@ class _Told:
         self.details = 0
         self.pictures = 0
         self.refused = False
+        self.said = False
+        """Whether there was more than thoughts."""
         self.old = False
         """Whether a call was told in the old way."""
         self.signature: Signature | None = None
@@ -271,6 +273,7 @@ class Speaker:
     def _start(self, event: PartStart) -> Iterator[dict[str, Any]]:
         told, part = self._of(event.choice), event.part
         yield from self._begin(told, "" if isinstance(part, Text) else None)
+        told.said = told.said or not isinstance(part, Thinking | Foreign)
         spoken = self._parts[event.choice, event.index] = _Spoken(part)
         if isinstance(part, ToolCall):
             yield self._call(part, spoken, told)
@@ -391,6 +394,8 @@ def _reason(event: Finish, told: _Told) -> str:
         # The vendor left the call out. Whatever word ended this, an agent would take what is there for the
         # whole answer and stop; on an error it asks again (conversion.md, 28 and 59).
         raise BadFrame("a tool call is malformed")
+    if event.reason == "other" and not told.said:
+        raise BadFrame(f"the model ended without a word: {event.native}")  # never an empty success (61)
     if event.reason == "refusal" and told.refused and event.native in _WHOLE:
         return "stop"  # as OpenAI ends an answer with a `refusal`
     if event.reason == "tool_calls" and told.old:

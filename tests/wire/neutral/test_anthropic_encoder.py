@@ -322,6 +322,20 @@ def test_case_59_a_malformed_call_of_gemini_is_an_error() -> None:
         whole(events, asked())
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [[], part_events(0, Thinking(), "Hm."), part_events(0, Foreign("gemini", {"finishMessage": "x"}), "")],
+)
+def test_case_61_an_end_for_a_reason_of_the_vendors_own_without_a_word_is_an_error(
+    parts: list[Event],
+) -> None:
+    events = answer(parts, finish=Finish("other", "MISSING_THOUGHT_SIGNATURE"))
+    with pytest.raises(BadFrame, match="MISSING_THOUGHT_SIGNATURE"):
+        written(events, asked())
+    with pytest.raises(BadFrame, match="MISSING_THOUGHT_SIGNATURE"):
+        whole(events, asked())
+
+
 @pytest.mark.parametrize("reason", ["stop", "other", "tool_calls"])
 def test_case_60_calls_make_the_stop_reason_tool_use(reason: Reason) -> None:
     events = answer(part_events(0, ToolCall("a", "f"), "{}"), finish=Finish(reason))

@@ -35,14 +35,15 @@ from wire.neutral.events import (
     Reply,
     Start,
 )
-from wire.neutral.parts import Media, Part, Refusal, Signature, Text, Thinking, ToolCall
+from wire.neutral.parts import Foreign, Media, Part, Refusal, Signature, Text, Thinking, ToolCall
 from wire.neutral.requests import Tool
 from wire.types import BadFrame
 
 
-def told_by(*parts: Part, reason: Reason = "stop", usage: bool = True) -> list[Event]:
+def told_by(*parts: Part, reason: Reason = "stop", native: str = "", usage: bool = True) -> list[Event]:
     """The events of an answer with these parts."""
-    reply = Reply(Start("up1", "up"), (Choice(parts, Finish(reason)),), Over(USAGE if usage else None))
+    finish = Finish(reason, native)
+    reply = Reply(Start("up1", "up"), (Choice(parts, finish),), Over(USAGE if usage else None))
     return list(unfold(reply))
 
 
@@ -257,6 +258,17 @@ def test_case_59_a_malformed_call_is_an_error_that_an_agent_tries_again() -> Non
     with pytest.raises(BadFrame):
         encoded(told)
     with pytest.raises(BadFrame):
+        CHAT.write_reply(fold(told), asked())
+
+
+@pytest.mark.parametrize("parts", [(), (Thinking("Hm."),), (Foreign("gemini", {"finishMessage": "x"}),)])
+def test_case_61_an_end_for_a_reason_of_the_vendors_own_without_a_word_is_an_error(
+    parts: tuple[Part, ...],
+) -> None:
+    told = told_by(*parts, reason="other", native="MISSING_THOUGHT_SIGNATURE")
+    with pytest.raises(BadFrame, match="MISSING_THOUGHT_SIGNATURE"):
+        encoded(told)
+    with pytest.raises(BadFrame, match="MISSING_THOUGHT_SIGNATURE"):
         CHAT.write_reply(fold(told), asked())
 
 
