@@ -273,7 +273,8 @@ class _Writer:
     def _items(self) -> tuple[list[dict[str, Any]], str | None]:
         turns = self.request.turns
         items: list[dict[str, Any]] = []
-        instructions = _instructions(turns[0], ours=self.ours) if turns else None
+        alone = len(turns) == 1 and not self.ours  # OpenAI refuses an empty `input`
+        instructions = _instructions(turns[0], ours=self.ours) if turns and not alone else None
         writer = TurnWriter(ours=self.ours, names=self._renamed)
         for number, turn in enumerate(turns):
             items += self._later(number)

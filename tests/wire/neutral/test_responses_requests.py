@@ -514,6 +514,12 @@ def test_a_first_system_message_is_instructions_and_others_stand_where_they_stoo
     ]
 
 
+def test_a_system_message_alone_is_the_input_which_must_not_be_empty() -> None:
+    body = written(of_others(Turn("system", (Text("Be."),))))
+    assert "instructions" not in body
+    assert body["input"] == [say("Be.", "system")]
+
+
 def test_case_65_nothing_is_stored_and_reasoning_comes_sealed_where_thinking_is_asked() -> None:
     request = of_others(effort=Effort(enabled=True, budget=9000, shown=True), stream=True)
     body = written(request)
