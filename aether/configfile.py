@@ -66,7 +66,7 @@ LIMITS = {"concurrency": "concurrency_limit"}
 PRICE = (*PRICES, "request", "tiers", "fees", "tier_factors")
 ACCESS = {each: each for each in ("is_active", "allowed_formats", "allowed_networks")}
 CONSUMER = ACCESS | {"time_zone": "time_zone"}
-API_KEY = ACCESS | {each: each for each in ("expires_at", "finish_streams", "recording")}
+API_KEY = ACCESS | {each: each for each in ("expires_at", "failover", "finish_streams", "recording")}
 FIELD_OF = (
     {"formats": "endpoints", "sealed": "secret", "secret_digest": "secret", "digest": "secret"}
     | dict.fromkeys(TIMEOUTS.values(), "timeouts")

@@ -349,6 +349,7 @@ API_KEY = row(
         **SECRET,
         **ACCESS,
         "expires_at": instant,
+        "failover": switch,
         "finish_streams": switch,
         "recording": text,
         "limits": CONCURRENCY,

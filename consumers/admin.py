@@ -193,6 +193,7 @@ class ApiKeyAdmin(Switch[ApiKey], LongPage[ApiKey]):
                         *shown,
                         "is_active",
                         "expires_at",
+                        "failover",
                         "finish_streams",
                         "recording",
                         "concurrency_limit",

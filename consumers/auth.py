@@ -96,6 +96,7 @@ class Caller:
     networks: tuple[Network, ...] | None = None
     expires_at: float | None = None
     finish_streams: bool = False
+    failover: bool = True
     recording: str = "none"
     concurrency_limit: int | None = None
     time_zone: str = "UTC"
@@ -153,7 +154,8 @@ def _one(found: bytes, value: bytes) -> bytes:
 # From a digest to a caller ----------------------------------------------------------------------------------
 
 _COLUMNS = (
-    "pk", "name", "digest", "is_active", "expires_at", "finish_streams", "recording", "concurrency_limit",
+    "pk", "name", "digest", "is_active", "expires_at", "finish_streams", "failover",
+    "recording", "concurrency_limit",
     "allowed_models", "allowed_providers", "allowed_formats", "allowed_networks", "consumer__pk",
     "consumer__name", "consumer__is_active", "consumer__time_zone", "consumer__allowed_models",
     "consumer__allowed_providers", "consumer__allowed_formats", "consumer__allowed_networks",
@@ -199,6 +201,7 @@ def _caller(row: dict[str, Any]) -> Caller:
         networks=common(*(networks(each) for each in both["networks"])),
         expires_at=instant if expires is not None else None,
         finish_streams=row["finish_streams"],
+        failover=row["failover"],
         recording=row["recording"],
         concurrency_limit=row["concurrency_limit"],
         time_zone=row["consumer__time_zone"],

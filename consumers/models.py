@@ -176,6 +176,14 @@ class ApiKey(Access):
         default=False,
         help_text=_("When this API key is switched off or deleted, let its open streams run to their end."),
     )
+    failover = models.BooleanField(
+        _("try other upstreams"),
+        default=True,
+        help_text=_(
+            "When an upstream fails before its first word, ask the next. Off: only one is asked, once, and "
+            "its failure is told at once."
+        ),
+    )
     recording = models.CharField(
         _("record"),
         max_length=10,

@@ -130,6 +130,8 @@ class Turns:
             return ""
         if job.ctx.settled or job.ctx.interruption:
             return "the request is over"
+        if job.ctx.caller is not None and not job.ctx.caller.failover:
+            return "its API key wants no other"
         if time.monotonic() > job.deadline_at(target) - LAST_MOMENT:
             return "too little time left"
         if target is not self._again and any(

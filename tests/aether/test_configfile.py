@@ -73,7 +73,8 @@ consumers:
     api_keys:
       - {{name: laptop, secret: "{CALLER}", limits: {{concurrency: 8}}}}
       - {{name: server, allowed_models: [fast], allowed_providers: [acme], allowed_networks: [10.0.0.0/8],
-          expires_at: 2030-01-31T12:00:00Z, recording: headers, finish_streams: true}}
+          expires_at: 2030-01-31T12:00:00Z, recording: headers, finish_streams: true,
+          failover: false}}
 failure_rules:
   - {{name: locked, order: 10, provider: acme, format: anthropic, status: 400, text: account is locked,
       verdict: key_refused}}
@@ -148,11 +149,8 @@ class TestImport:
         assert (alice.time_zone, alice.allowed_formats) == ("Europe/Berlin", ["anthropic", "openai_chat"])
         server = alice.api_keys.get(name="server")
         assert (server.allowed_models, server.allowed_providers) == ([fast.pk], [acme.pk])
-        assert (server.allowed_networks, server.recording, server.finish_streams) == (
-            ["10.0.0.0/8"],
-            "headers",
-            True,
-        )
+        assert (server.allowed_networks, server.recording) == (["10.0.0.0/8"], "headers")
+        assert (server.finish_streams, server.failover) == (True, False)
         assert str(server.expires_at) == "2030-01-31 12:00:00+00:00"
         caller = load(digest(CALLER))
         assert caller is not None

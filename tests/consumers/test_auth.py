@@ -379,6 +379,7 @@ class TestLoad:
         api_key, secret = self.issue(
             consumer={"time_zone": "Europe/Berlin"},
             finish_streams=True,
+            failover=False,
             recording="full",
             concurrency_limit=7,
         )
@@ -392,6 +393,7 @@ class TestLoad:
             consumer_name=api_key.consumer.name,
             digest=digest(secret),
             finish_streams=True,
+            failover=False,
             recording="full",
             concurrency_limit=7,
             time_zone="Europe/Berlin",

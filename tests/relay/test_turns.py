@@ -103,6 +103,25 @@ async def test_a_retry_that_the_budget_does_not_allow_is_explained(door: str) ->
         assert len(final["attempts"]) == 1
 
 
+@pytest.mark.parametrize(("keys", "skipped"), [((ONE, TWO), ["key-2"]), ((ONE,), ["key-1"])])
+@pytest.mark.parametrize("ask", ASKS, ids=str)
+async def test_an_api_key_that_wants_no_failover_is_told_of_the_first_failure(
+    ask: Ask, keys: tuple[str, ...], skipped: list[str]
+) -> None:
+    def opted_out(_url: str) -> None:
+        ApiKey.objects.update(failover=False)
+
+    async with house("asgi", keys=keys, prepare=opted_out) as each:
+        each.vendor.script(["fault-500", "ok"])
+        answer = await ask.send(each)
+        assert answer.status_code == 502
+        error(ask, answer.text)
+        (final,) = await each.settled()
+        told = [(row["key"], row["reason"]) for row in final["record"]["explanation"]["skipped"]]
+        assert told == [(key, "its API key wants no other") for key in skipped]
+        assert len(final["attempts"]) == each.vendor.total == 1
+
+
 async def test_one_dead_key_of_three_is_never_noticed() -> None:
     offered = count(50, 2_000)
     async with house("asgi", keys=(ONE, TWO, THREE)) as each:
