@@ -25,8 +25,8 @@ test: $(VENV)/.dev ## run every test, those of the database on PostgreSQL too
 	$(BIN)/python -m tests.servers $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m database
 
 proof: $(VENV)/.dev ## run the same tests at full counts and write docs/proof.md
-	AETHER_PROOF=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -p tests.proof
-	AETHER_PROOF=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest -q -n 2 --dist loadgroup -p tests.proof -m database
+	AETHER_PROOF=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -p tests.proof -o faulthandler_timeout=3600
+	AETHER_PROOF=1 $(BIN)/python -m tests.servers $(BIN)/python -m pytest -q -n 2 --dist loadgroup -p tests.proof -o faulthandler_timeout=3600 -m database
 
 bench: $(VENV)/.dev ## measure what the relay costs beside a bare control (BENCH= options, --help lists them)
 	$(BIN)/python -m bench $(BENCH)

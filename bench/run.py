@@ -46,15 +46,15 @@ WORKLOADS = (
         apart=True, chunks=200, converted=True,
     ),
     Workload(
-        "many", "1,000 streams, each a chunk every 100 ms", "chunks=50 every=100", 1000, 1000,
-        apart=True, chunks=50, ramp=2.0,
+        "many", "1,000 streams, each a chunk every 100 ms", "chunks=70 every=100", 1000, 1000,
+        apart=True, chunks=70, ramp=5.0,
     ),
 )  # fmt: skip
 WARM_UP = (
     Workload("", "", "whole", 160, 16),
     Workload("", "", "chunks=100 every=0", 160, 16),
 )
-MEMORY = Workload("memory", "", "chunks=40 every=100", 1000, 1000, apart=True, ramp=2.0)
+MEMORY = Workload("memory", "", "chunks=60 every=100", 1000, 1000, apart=True, ramp=4.0)
 
 
 def scaled(workload: Workload, by: float) -> Workload:

@@ -17,8 +17,6 @@ from tests.counts import PROOF, count
 
 pytestmark = pytest.mark.xdist_group("kill")
 
-ANY = {"RELAY_ADDRESS_CONNECTIONS": "0"}
-"""The whole crowd has one address here."""
 GOODPUT, LATER, TIMES = 0.9, 20.0, 5.0
 
 
@@ -41,7 +39,12 @@ def test_three_times_its_capacity_leaves_a_server_at_its_best(tmp_path: Path, re
     has a core of its own where there are two: what it loses to its neighbours is no load of its own.
     """
     ramp, over, after = count(1, 20), count(1, 60), count(1, 10)
-    with servers.upstream() as vendor, servers.relay("asgi", vendor.port, tmp_path, **ANY) as relay:
+    with (
+        servers.upstream() as vendor,
+        servers.relay(
+            "asgi", vendor.port, tmp_path, RELAY_ADDRESS_CONNECTIONS="0"
+        ) as relay,  # the crowd has one
+    ):
         program = [sys.executable, "-m", "tests.openloop", str(relay.port), servers.KEY]
         with subprocess.Popen(
             [*program, str(ramp), str(over), str(after)], cwd=servers.ROOT, stdout=subprocess.PIPE, text=True
