@@ -39,7 +39,8 @@ WORKLOADS = (
     Workload("whole", "whole answers of 1.2 KB, 16 at once", "whole", 3200, 16),
     Workload("burst", "streams of 100 chunks sent at once, 16 at once", "chunks=100 every=0", 960, 16),
     Workload(
-        "paced", "50 streams, each a chunk every 10 ms", "chunks=200 every=10", 50, 50, apart=True, chunks=200, ramp=0.5
+        "paced", "50 streams, each a chunk every 10 ms", "chunks=200 every=10", 50, 50,
+        apart=True, chunks=200, ramp=0.5,
     ),
     Workload(
         "converted", "the same, of Anthropic clients", "chunks=200 every=10", 50, 50,
