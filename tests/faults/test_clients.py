@@ -172,7 +172,7 @@ async def left(on: Stage) -> None:
 
 async def test_a_client_that_does_not_read_a_whole_answer_is_left(door: str) -> None:
     """Its answer is settled by then: the vendor gave all of it."""
-    async with stage(door, knobs={"client_stall_timeout": 0.3}) as on:
+    async with stage(door, knobs={"client_stall_timeout": 1.0}) as on:
         on.house.vendor.script(LARGE)
 
         async def one(ask: Ask) -> None:
