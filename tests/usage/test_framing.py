@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.counts import count
 from usage.framing import Line, encode, parse
@@ -25,6 +25,7 @@ json_values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.dictionaries(st.text(), json_values, max_size=4), max_size=5))
 def test_what_is_written_is_read(payloads: list[dict[str, Any]]) -> None:
     written = [("final", payload) for payload in payloads]
